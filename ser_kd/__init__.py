@@ -1,0 +1,3 @@
+"""Knowledge distillation in speech emotion recognition."""
+
+__version__ = "0.1.0"

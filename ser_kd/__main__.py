@@ -1,0 +1,182 @@
+"""``ser-kd VERB key=value …``: finds the verb's task and hands over the rest of the command line."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_kd import __version__
+from ser_kd.contracts.errors import ConfigError, SerKdError
+from ser_kd.runtime.catalog import Catalog, read_key_comments
+from ser_kd.runtime.console import print_error, print_line, print_values
+from ser_kd.runtime.extras import check_extra
+from ser_kd.runtime.faults import join_names, suggest
+from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
+
+DONE, OUR_FAULT, USER_FAULT, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; our fault; the user's input is wrong; stopped by Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Args:
+        line: What it does, in one line.
+        example: A command line that works.
+        extras: Extras that bring what it imports.
+        modules: The modules it really imports, where it needs fewer than the extras bring.
+        composed: Whether its words choose groups and keys of ``conf/``.
+    """
+
+    line: str
+    example: str
+    extras: tuple[str, ...] = ("train",)
+    modules: tuple[str, ...] = ()
+    composed: bool = True
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb(
+        "distil a teacher into a student on speech made offline, and show the table",
+        "ser-kd demo",
+        extras=("train", "demo"),
+    ),
+    "prepare": Verb(
+        "decode a corpus into the cache, so that training starts at once", "ser-kd prepare corpus=ravdess corpus.root=$RAVDESS"
+    ),
+    "check": Verb(
+        "prove that no speaker, file or identical audio crosses a split",
+        "ser-kd check corpus=ravdess corpus.root=$RAVDESS protocol=ravdess_actors5",
+    ),
+    "train": Verb(
+        "train a teacher, a baseline or a distilled student on one fold",
+        "ser-kd train experiments=wav_to_mfcc/ce_kl corpus.root=$RAVDESS fold=0",
+    ),
+    "evaluate": Verb("judge a finished run's checkpoint again", "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0"),
+    "report": Verb(
+        "make one page of tables, curves and matrices from the records of runs",
+        "ser-kd report",
+        modules=("pandas", "matplotlib", "jinja2", "scipy"),
+        composed=False,
+    ),
+    "doctor": Verb("look at this machine and the installation, and say what to mend", "ser-kd doctor", extras=(), composed=False),
+    "list": Verb("list experiments, corpora, protocols and other options", "ser-kd list student", extras=(), composed=False),
+}
+"""Every verb there is; the task of each is ``ser_kd.tasks.<verb>`` with ``run(arguments) -> exit code``."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: Words behind the program's name; None takes those of the process.
+
+    Returns:
+        The exit code: 0 done, 2 the user's input is wrong, 1 our fault, 130 stopped by Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except SerKdError as fault:
+        if os.environ.get("SER_KD_TRACEBACK"):
+            traceback.print_exc()
+        print_error(fault)
+        return USER_FAULT
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) left: what is still buffered must not raise once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception:
+        traceback.print_exc()
+        print(f"\nThis is our fault, not yours: please report it with the lines above (ser-kd {__version__}).", file=sys.stderr)
+        return OUR_FAULT
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print_help() if len(words) < 2 else print_verb_help(_known_verb(words[1]))
+        return DONE
+    if words[0] in ("--version", "-V"):
+        print_line(f"ser-kd {__version__}")
+        return DONE
+    name = _known_verb(words[0])
+    if any(word in ("-h", "--help") for word in words[1:]):
+        print_verb_help(name)
+        return DONE
+    verb = VERBS[name]
+    if verb.extras:
+        check_extra(*verb.extras, verb=name, modules=verb.modules)
+    return int(importlib.import_module(f"ser_kd.tasks.{name}").run(words[1:]))
+
+
+def _known_verb(name: str) -> str:
+    if name in VERBS:
+        return name
+    raise ConfigError(
+        f"Unknown verb '{name}'.",
+        expected=f"one of {', '.join(VERBS)}",
+        got=name,
+        remedy=suggest(name, VERBS) or "'ser-kd --help' describes them",
+    )
+
+
+def print_help() -> None:
+    """Print what the program does and its verbs."""
+    print_line(f"ser-kd {__version__}: knowledge distillation in speech emotion recognition\n")
+    print_line("usage: ser-kd VERB [key=value …]\n")
+    print_values((f"  {name}", verb.line) for name, verb in VERBS.items())
+    print_line("\nFirst steps:      ser-kd doctor, then ser-kd demo")
+    print_line("About one verb:   ser-kd VERB --help")
+    print_line("What there is:    ser-kd list")
+    print_line("Exit codes:       0 done, 2 the input is wrong (one message), 1 our fault, 130 stopped")
+
+
+def print_verb_help(name: str) -> None:
+    """Print a verb's usage and, where it is composed from ``conf/``, its groups, options and keys."""
+    verb = VERBS[name]
+    print_line(f"ser-kd {name}: {verb.line}\n")
+    spec = importlib.util.find_spec(f"ser_kd.tasks.{name}")
+    # Read, not imported: a task may import torch, and help answers at once.
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) if spec and spec.origin else None
+    if docstring:
+        print_line(f"{docstring}\n")
+    print_line(f"example: {verb.example}")
+    if verb.composed:
+        _print_choices(name)
+
+
+def _print_choices(name: str) -> None:
+    check_extra("train", verb=name, modules=("hydra",))
+    from ser_kd.runtime.command_line import read_root_file
+
+    catalog = Catalog(find_conf_dir(), find_experiment_roots())
+    root = read_root_file(name, catalog)
+    print_line("\ngroups, as GROUP=OPTION ('ser-kd list GROUP' describes the options; * is taken where none is chosen):")
+    print_values((f"  {group}", _show_options(catalog, group, option)) for group, option in root.groups.items())
+    comments = read_key_comments(catalog.conf_dir / f"{name}.yaml")
+    print_line("\nkeys, as KEY=VALUE (those of an option as GROUP.KEY=VALUE):")
+    own = [(key, value) for key, value in root.values.items() if key not in root.groups]
+    print_values((f"  {key}={'null' if value is None else str(value).lower()}", comments.get(key, "")) for key, value in own)
+
+
+def _show_options(catalog: Catalog, group: str, chosen: str | None) -> str:
+    options = [option for option in catalog.options(group.partition("@")[0]) if not option.startswith("by_")]
+    shown = join_names(f"{option}*" if option == chosen else option for option in options)
+    if chosen == "???":
+        return f"{shown}; one must be chosen"
+    return f"{shown}; follows {chosen.partition('${')[2].rstrip('}')}" if chosen and "${" in chosen else shown
+
+
+if __name__ == "__main__":
+    sys.exit(main())

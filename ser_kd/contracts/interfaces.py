@@ -1,0 +1,77 @@
+"""What each kind of part must be able to do; parts meet through these, never by importing each other."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from ser_kd.contracts.batch import ModelInput, SpeechBatch
+from ser_kd.contracts.outputs import Encoded, Features, Outputs, TeacherAnswers
+
+
+@runtime_checkable
+class Frontend(Protocol):
+    """Turns a model input into features. ``width`` is D of its frames."""
+
+    width: int
+
+    def __call__(self, inputs: ModelInput) -> Features: ...
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns features into frames or an embedding of ``width``."""
+
+    width: int
+
+    def __call__(self, features: Features) -> Encoded: ...
+
+
+@runtime_checkable
+class LossTerm(Protocol):
+    """One term of the objective. ``needs_teacher`` is checked before the first step."""
+
+    needs_teacher: bool
+
+    def __call__(self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None) -> Tensor: ...
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """Answers about a batch without gradient. ``parameter_count`` is stated in the record."""
+
+    parameter_count: int
+
+    def answer(self, inputs: ModelInput) -> TeacherAnswers: ...
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """Changes a batch by draws that depend on ``batch.keys`` alone."""
+
+    def __call__(self, batch: SpeechBatch) -> SpeechBatch: ...
+
+
+@runtime_checkable
+class FeatureTransform(Protocol):
+    """Changes feature frames in training by draws that depend on ``features.keys`` alone."""
+
+    def __call__(self, features: Features) -> Features: ...
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """A part with numbers that are fitted once to the training split, before step 0.
+
+    ``distill.fitting`` calls ``begin_fit``, then ``update_fit`` for each training batch, then ``end_fit``;
+    the numbers are buffers and travel with the checkpoint.
+    """
+
+    is_fitted: bool
+
+    def begin_fit(self) -> None: ...
+
+    def update_fit(self, inputs: ModelInput) -> None: ...
+
+    def end_fit(self) -> None: ...

@@ -1,0 +1,198 @@
+"""What a run leaves behind, as plain data: all that training, deployment and reports share."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ser_kd.contracts.errors import DataError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass
+class ProtocolRecord:
+    """Under which rules a run was trained and judged.
+
+    Args:
+        name: Protocol name, such as ``ravdess_actors5``.
+        fingerprint: Hash of ids, labels and split; two runs compare only where it is equal.
+        fold: Fold number, from 0.
+        folds: How many folds there are.
+        validation: How validation is held out (``next_fold``, ``two_actors``, ``test_fold``, …).
+        selection: Where the model was selected: ``validation``, ``refit`` or ``test`` (stated wherever it is shown).
+        label_set: Name of the label set.
+        classes: Classes in logit order.
+        counts: Split name -> number of clips.
+        speakers: Split name -> speakers.
+        class_counts: Split name -> clips per class, in class order.
+        warnings: Whatever a reader must know to compare.
+    """
+
+    name: str
+    fingerprint: str
+    fold: int
+    folds: int
+    validation: str
+    selection: str
+    label_set: str
+    classes: list[str]
+    counts: dict[str, int]
+    speakers: dict[str, list[str]]
+    class_counts: dict[str, list[int]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class TeacherRecord:
+    """One teacher of a run.
+
+    Args:
+        name: Member name.
+        experiment: The experiment it was trained by, or None for a foreign model.
+        run: Its run folder, relative to the runs root.
+        protocol_fingerprint: Fingerprint it was trained under.
+        trained_on: Speakers it was trained on, or ``["unknown"]``.
+        parameters: Its parameter count, running statistics included.
+        metrics: Its own test and validation metrics.
+    """
+
+    name: str
+    experiment: str | None
+    run: str | None
+    protocol_fingerprint: str | None
+    trained_on: list[str]
+    parameters: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class RunRecord:
+    """Everything a report, a comparison or a later run needs to know of a run.
+
+    Metrics are named ``<split>/<metric>``, such as ``test/ua``, ``test/wa``, ``test/f1_macro``, ``test/f1_weighted``,
+    ``test/recall_<class>``, ``test/calibration_error``, ``test/teacher_agreement``, ``test/ua_gender=female``;
+    shares lie in [0, 1]. An undefined value is NaN (null in the file) and stands in ``undefined`` with its reason.
+
+    Args:
+        experiment: ``<paper_slug>/<variant>``.
+        identity: Hash of everything that changes the science.
+        status: ``running``, ``finished`` or ``failed``.
+        seed: Run seed.
+        corpus: Corpus name.
+        protocol: The protocol and its fold.
+        metrics: See above.
+        undefined: Metric name -> why it is NaN.
+        confusion: Split -> C x C counts, rows true, columns predicted.
+        teacher_confusion: The same for the teacher on the same clips; empty without a teacher.
+        teachers: The run's teachers.
+        parameters: ``trainable`` and ``total`` (with running statistics), of the student alone.
+        multiply_accumulates: At ``input_samples``; None where it was not counted.
+        input_samples: Input length in samples at which the former was counted.
+        sample_rate_hz: Sample rate of the audio.
+        epochs: ``run``, ``best`` (counted from 1), ``planned``.
+        timings: Seconds by stage (``fit_s``, ``test_s``, ``epoch_s``).
+        objective: Weights, temperature and terms as configured.
+        clips_left_out: Utterance id -> why it was not used.
+        packages: Package -> version.
+        hardware: Processor, cores, memory, accelerator.
+        git_revision: Commit, with ``+changes`` where the tree was not clean; None outside a checkout.
+        command: The command line that makes this run again.
+        started_at: ISO time, UTC.
+        finished_at: ISO time, UTC.
+        notes: Free remarks of the program (early stop, resumed, …).
+        failure: Message of the error where status is ``failed``.
+    """
+
+    experiment: str
+    identity: str
+    status: str
+    seed: int
+    corpus: str
+    protocol: ProtocolRecord
+    metrics: dict[str, float] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
+    confusion: dict[str, list[list[int]]] = field(default_factory=dict)
+    teacher_confusion: dict[str, list[list[int]]] = field(default_factory=dict)
+    teachers: list[TeacherRecord] = field(default_factory=list)
+    parameters: dict[str, int] = field(default_factory=dict)
+    multiply_accumulates: int | None = None
+    input_samples: int | None = None
+    sample_rate_hz: int = 16_000
+    epochs: dict[str, int] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=dict)
+    clips_left_out: dict[str, str] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+    hardware: dict[str, str] = field(default_factory=dict)
+    git_revision: str | None = None
+    command: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    notes: list[str] = field(default_factory=list)
+    failure: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Write the record as strict JSON; NaN becomes null."""
+        return json.dumps(_nan_to_null(asdict(self)), indent=2, allow_nan=False, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "record.json") -> RunRecord:
+        """Read a record back; null metrics become NaN, unknown keys of later versions are refused.
+
+        Args:
+            text: The file's text.
+            source: Named in errors.
+
+        Raises:
+            DataError: If the text is no JSON, of another schema version, or misses a key.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as fault:
+            raise DataError(
+                f"{source} is not a readable record.",
+                expected="a JSON object",
+                got=str(fault),
+                remedy="the run was damaged: delete its folder and train it again",
+            ) from fault
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"{source} was written by another version of ser_kd.",
+                expected=f"schema_version {SCHEMA_VERSION}",
+                got=f"schema_version {version}",
+                remedy="read it with the version that wrote it, or train the run again",
+            )
+        try:
+            data["metrics"] = {name: math.nan if value is None else value for name, value in data["metrics"].items()}
+            data["protocol"] = ProtocolRecord(**data["protocol"])
+            data["teachers"] = [TeacherRecord(**_null_to_nan_metrics(teacher)) for teacher in data["teachers"]]
+            return cls(**data)
+        except (KeyError, TypeError) as fault:
+            raise DataError(
+                f"{source} does not hold what a record holds.",
+                expected=f"the keys {', '.join(f.name for f in fields(cls))}",
+                got=str(fault),
+                remedy="the run was damaged: delete its folder and train it again",
+            ) from fault
+
+
+def _nan_to_null(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _nan_to_null(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_nan_to_null(part) for part in value]
+    return value
+
+
+def _null_to_nan_metrics(teacher: dict[str, Any]) -> dict[str, Any]:
+    metrics = {name: math.nan if value is None else value for name, value in teacher.get("metrics", {}).items()}
+    return {**teacher, "metrics": metrics}
+
+

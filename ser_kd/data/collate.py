@@ -1,0 +1,90 @@
+"""Bring clips to one length and stack them into a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.data.dataset import SpeechClip
+from ser_kd.functional.keyed_random import derive_keys, draw_uniform
+
+Padding = Literal["masked", "center", "right"]
+
+
+class SpeechCollation:
+    """Pads or crops clips and stacks them.
+
+    Two ways to treat the zeros that fill a batch. ``masked``: they stand behind the clip, its length says where it ends, and
+    no model may let them change its answer. ``center`` and ``right``: the clip is brought to ``clip_samples`` with zeros on both
+    sides or behind it, and the zeros count as signal, as published systems with a fixed input length do (000: 84,351 samples).
+
+    Args:
+        clip_samples: Longest clip, in samples; longer ones are cropped. None keeps every clip whole (``masked`` only).
+        padding: See above.
+        random_crop: Crop at a random place drawn by the clip's key (training) instead of in the middle.
+
+    Raises:
+        ConfigError: If a fixed padding has no ``clip_samples``.
+    """
+
+    def __init__(self, clip_samples: int | None = None, padding: Padding = "masked", random_crop: bool = False) -> None:
+        if padding not in ("masked", "center", "right"):
+            raise ConfigError(
+                "Unknown padding.", expected="masked, center or right", got=str(padding), remedy="set datamodule.padding to one of them"
+            )
+        if clip_samples is not None and clip_samples < 1:
+            raise ConfigError(
+                "A clip needs samples.", expected="clip_samples of 1 or more", got=str(clip_samples), remedy="84351 is 5.27 s at 16 kHz"
+            )
+        if padding != "masked" and clip_samples is None:
+            raise ConfigError(
+                f"Padding '{padding}' needs a fixed length.",
+                expected="datamodule.clip_samples as a number of samples",
+                got="null",
+                remedy="set datamodule.clip_samples=84351 (5.27 s at 16 kHz), or datamodule.padding=masked",
+            )
+        self.clip_samples = clip_samples
+        self.padding = padding
+        self.random_crop = random_crop
+
+    def __call__(self, clips: Sequence[SpeechClip]) -> SpeechBatch:
+        keys = torch.tensor([clip.key for clip in clips], dtype=torch.int64)
+        cropped = [self._crop(clip.waveform, key) for clip, key in zip(clips, keys, strict=True)]
+        fixed = self.padding != "masked"
+        width = self.clip_samples if fixed and self.clip_samples else max(len(w) for w in cropped)
+        waveforms = torch.zeros(len(clips), width)  # (B, T)
+        for row, waveform in zip(waveforms, cropped, strict=True):
+            start = (width - len(waveform)) // 2 if self.padding == "center" else 0
+            row[start : start + len(waveform)] = waveform
+        lengths = torch.tensor([width if fixed else len(w) for w in cropped], dtype=torch.int64)
+        dimensions = torch.stack([clip.dimensions for clip in clips])  # (B, 3)
+        has_dimensions = bool((~dimensions.isnan()).any())
+        utterances = [clip.utterance for clip in clips]
+        names = sorted({name for utterance in utterances for name in utterance.groups})
+        return SpeechBatch(
+            ids=[u.id for u in utterances],
+            speakers=[u.speaker for u in utterances],
+            waveforms=waveforms,
+            lengths=lengths,
+            keys=keys,
+            texts=[u.text for u in utterances] if any(u.text is not None for u in utterances) else None,
+            classes=torch.tensor([clip.class_index for clip in clips], dtype=torch.int64),
+            dimensions=dimensions if has_dimensions else None,
+            dimension_mask=~dimensions.isnan() if has_dimensions else None,
+            groups={name: [u.groups.get(name, "") for u in utterances] for name in names},
+        )
+
+    def _crop(self, waveform: Tensor, key: Tensor) -> Tensor:
+        excess = len(waveform) - self.clip_samples if self.clip_samples else 0
+        if excess <= 0:
+            return waveform
+        if self.random_crop:
+            start = int(draw_uniform(derive_keys(key[None], "crop"), 1).item() * (excess + 1))
+        else:
+            start = excess // 2
+        return waveform[start : start + len(waveform) - excess]

@@ -1,0 +1,226 @@
+"""The LightningDataModule of every corpus: manifest, decoded audio, one fold of a protocol, loaders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.data.collate import Padding, SpeechCollation
+from ser_kd.data.dataset import SpeechDataset, group_values
+from ser_kd.data.decoded_audio import DecodedAudio, decode_corpus
+from ser_kd.data.manifest import Corpus, Manifest
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, ProtocolFold
+from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
+from ser_kd.data.sampling import Balance, KeyedBatchSampler
+
+
+class SpeechDataModule(lightning.LightningDataModule):
+    """One fold of a protocol on a corpus, audited for leaks before the first batch.
+
+    Audio is decoded once into a memory-mapped cache. Clips whose audio cannot be used are left out, named and counted.
+
+    Args:
+        corpus: The corpus page.
+        protocol: Classes, folds and how validation is held out.
+        fold: Which fold, from 0.
+        seed: Run seed: order of clips and random keys.
+        batch_size: Clips per training batch.
+        evaluation_batch_size: Clips per validation or test batch; None is the training one.
+        sample_rate_hz: Rate of the waveforms.
+        clip_samples: See ``SpeechCollation``.
+        padding: See ``SpeechCollation``.
+        bucket_by_length: Batch clips of similar length; does nothing at a fixed length.
+        balance: ``class`` draws each class equally often.
+        workers: Loader processes; 0 loads in the training process, which is fast enough for cached audio.
+        cache_dir: Folder for decoded audio; SER_KD_CACHE or ``cache`` by default.
+        on_bad_audio: ``skip`` leaves damaged clips out, ``error`` refuses the corpus.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        protocol: EvaluationProtocol,
+        fold: int = 0,
+        seed: int = 0,
+        batch_size: int = 64,
+        evaluation_batch_size: int | None = None,
+        sample_rate_hz: int = 16_000,
+        clip_samples: int | None = None,
+        padding: Padding = "masked",
+        bucket_by_length: bool = True,
+        balance: Balance = "none",
+        workers: int = 0,
+        cache_dir: str | Path | None = None,
+        on_bad_audio: Literal["skip", "error"] = "skip",
+    ) -> None:
+        super().__init__()
+        self.corpus = corpus
+        self.protocol = protocol
+        self.fold_number = fold
+        self.seed = seed
+        self.batch_size = batch_size
+        self.evaluation_batch_size = evaluation_batch_size or batch_size
+        self.sample_rate_hz = sample_rate_hz
+        self.clip_samples = clip_samples
+        self.padding = padding
+        self.bucket_by_length = bucket_by_length and padding == "masked"
+        self.balance = balance
+        self.workers = workers
+        self.cache_dir = Path(cache_dir or os.environ.get("SER_KD_CACHE", "cache"))
+        if on_bad_audio not in ("skip", "error"):
+            raise ConfigError(
+                "Unknown way to treat damaged audio.", expected="skip or error", got=str(on_bad_audio), remedy="set datamodule.on_bad_audio"
+            )
+        self.on_bad_audio = on_bad_audio
+        self.progress: Callable[[int, int], None] | None = None
+        SpeechCollation(clip_samples, padding)  # wrong lengths are told now, not after decoding
+        self._fold: ProtocolFold | None = None
+        self._manifest: Manifest | None = None
+        self._audio: DecodedAudio | None = None
+
+    def prepare_data(self) -> None:
+        """Read the manifest and decode the corpus (once per machine)."""
+        self._read()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Choose the fold and audit it.
+
+        Raises:
+            DataError: If a split is empty, a label is outside the label set, or damaged clips are refused.
+            LeakageError: If the splits share a speaker, a file or identical audio.
+        """
+        if self._fold is None:
+            manifest, _ = self._read()
+            self._fold = self.protocol.choose_fold(manifest, self.label_set, self.fold_number)
+            self.audit().raise_if_leaking(self.protocol.name)
+
+    def refit(self) -> None:
+        """Train on training and validation clips from now on; there is no validation any more."""
+        self._fold = self.fold.refit()
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The classes of the protocol on this corpus.
+
+        Raises:
+            ConfigError: If the corpus has no label set of that name.
+        """
+        name = self.protocol.label_set or self.corpus.default_label_set
+        sets = self.corpus.label_sets
+        if name not in sets:
+            raise ConfigError(
+                f"Corpus '{self.corpus.name}' has no label set '{name}'.",
+                expected=f"one of {', '.join(sets)}",
+                got=f"protocol.label_set={name}",
+                remedy="set protocol.label_set to one of them, or to null for the corpus' default",
+            )
+        return sets[name]
+
+    @property
+    def fold(self) -> ProtocolFold:
+        """The chosen fold."""
+        self.setup()
+        if self._fold is None:  # setup() always fills it; told to the type checker
+            raise RuntimeError("setup() chose no fold")
+        return self._fold
+
+    @property
+    def manifest(self) -> Manifest:
+        """The corpus without its damaged clips."""
+        return self._read()[0]
+
+    @property
+    def audio(self) -> DecodedAudio:
+        """The decoded audio of the corpus."""
+        return self._read()[1]
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Training clips per class."""
+        return self.fold.class_counts("train")
+
+    @property
+    def group_values(self) -> Mapping[str, list[str]]:
+        """Attributes to report by and the values that occur."""
+        return {name: values for name, values in group_values(self.manifest.utterances).items() if 2 <= len(values) <= 12 and name != "split"}
+
+    def audit(self) -> LeakageAudit:
+        """Look for speakers, files and identical audio that cross the fold's splits."""
+        fold = self._fold or self.protocol.choose_fold(self.manifest, self.label_set, self.fold_number)
+        return audit_fold(fold, self.audio.audio_hashes)
+
+    def dataset(self, split: str) -> SpeechDataset:
+        """Give the clips of ``train``, ``validation`` or ``test``."""
+        return SpeechDataset(self.fold.split(split), self.audio, self.label_set, self.seed)
+
+    def train_dataloader(self) -> DataLoader[SpeechBatch]:
+        """Shuffled (or balanced) training batches; the order is a function of seed and epoch."""
+        return self._loader("train", training=True)
+
+    def plain_train_dataloader(self) -> DataLoader[SpeechBatch]:
+        """Training clips once each, whole, in manifest order: for statistics."""
+        return self._loader("train", training=False)
+
+    def val_dataloader(self) -> DataLoader[SpeechBatch] | list[DataLoader[SpeechBatch]]:
+        """Validation batches; none after ``refit``."""
+        return self._loader("validation", training=False) if self.fold.validation_set else []
+
+    def test_dataloader(self) -> DataLoader[SpeechBatch]:
+        """Test batches."""
+        return self._loader("test", training=False)
+
+    def predict_dataloader(self) -> DataLoader[SpeechBatch]:
+        """Test batches."""
+        return self.test_dataloader()
+
+    def _loader(self, split: str, training: bool) -> DataLoader[SpeechBatch]:
+        dataset = self.dataset(split)
+        sampler = KeyedBatchSampler(
+            dataset.lengths,
+            self.batch_size if training else self.evaluation_batch_size,
+            seed=self.seed,
+            shuffle=training,
+            bucket_by_length=self.bucket_by_length and training,
+            balance=self.balance if training else "none",
+            class_indices=dataset.class_indices,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self.trainer.world_size if self.trainer else 1,
+        )
+        return DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=SpeechCollation(self.clip_samples, self.padding, random_crop=training),
+            num_workers=self.workers,
+            persistent_workers=False,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _read(self) -> tuple[Manifest, DecodedAudio]:
+        if self._manifest is None or self._audio is None:
+            manifest = self.corpus.read_manifest()
+            audio = decode_corpus(manifest.utterances, self.sample_rate_hz, self.cache_dir, self.progress)
+            if audio.faults and self.on_bad_audio == "error":
+                raise bad_audio_error(audio.faults, len(manifest.utterances))
+            self._manifest = manifest.without(audio.faults)
+            self._audio = audio
+        return self._manifest, self._audio
+
+
+def bad_audio_error(faults: Mapping[str, str], clips: int) -> DataError:
+    """Make the error that names damaged clips."""
+    shown = "; ".join(f"{name}: {reason}" for name, reason in list(faults.items())[:10])
+    return DataError(
+        f"{len(faults)} of {clips} clips cannot be used.",
+        expected="audio that can be decoded, with at least one sample and no NaN",
+        got=shown + (f"; and {len(faults) - 10} more" if len(faults) > 10 else ""),
+        remedy="copy these files again or remove them; training goes on without them unless datamodule.on_bad_audio=error",
+    )

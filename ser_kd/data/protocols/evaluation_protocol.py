@@ -1,0 +1,240 @@
+"""What a protocol is: classes, folds, held-out validation; and one fold of it, with a fingerprint and a print-out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.records import ProtocolRecord
+from ser_kd.contracts.utterance import Utterance
+from ser_kd.data.manifest import Manifest
+from ser_kd.storage.hashing import hash_data
+
+Validation = Literal["next_fold", "two_actors", "test_fold"]
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class ProtocolFold:
+    """One fold, ready to train on.
+
+    Args:
+        protocol: Protocol name.
+        fingerprint: Hash of classes, ids, labels and the splits of all folds.
+        fold: Its number, from 0.
+        folds: How many there are.
+        validation: How validation was held out.
+        label_set: Classes, in logit order.
+        train: Training utterances.
+        validation_set: Validation utterances.
+        test: Test utterances.
+        selection: ``validation``; ``refit`` once trained on training and validation; ``test`` where validation is the test fold.
+        warnings: What a reader must know to compare.
+    """
+
+    protocol: str
+    fingerprint: str
+    fold: int
+    folds: int
+    validation: str
+    label_set: LabelSet
+    train: tuple[Utterance, ...]
+    validation_set: tuple[Utterance, ...]
+    test: tuple[Utterance, ...]
+    selection: str = "validation"
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+
+    def split(self, name: str) -> tuple[Utterance, ...]:
+        """Give ``train``, ``validation`` or ``test``."""
+        return {"train": self.train, "validation": self.validation_set, "test": self.test}[name]
+
+    def refit(self) -> ProtocolFold:
+        """Give the fold whose training split holds the validation clips too (epochs were chosen before)."""
+        both = tuple(sorted(self.train + self.validation_set, key=lambda u: u.id))
+        return replace(self, train=both, validation_set=(), selection="refit")
+
+    def speakers(self, name: str) -> list[str]:
+        """Give the speakers of a split, in natural order."""
+        return sort_naturally({u.speaker for u in self.split(name)})
+
+    def class_counts(self, name: str) -> list[int]:
+        """Count a split's clips per class."""
+        counts = Counter(self.label_set.class_of(u.emotion) for u in self.split(name) if u.emotion is not None)
+        return [counts[label] for label in self.label_set.labels]
+
+    def to_record(self) -> ProtocolRecord:
+        """Give what stands in a run's record."""
+        return ProtocolRecord(
+            name=self.protocol,
+            fingerprint=self.fingerprint,
+            fold=self.fold,
+            folds=self.folds,
+            validation=self.validation,
+            selection=self.selection,
+            label_set=self.label_set.name,
+            classes=list(self.label_set.labels),
+            counts={name: len(self.split(name)) for name in SPLITS},
+            speakers={name: self.speakers(name) for name in SPLITS},
+            class_counts={name: self.class_counts(name) for name in SPLITS},
+            warnings=list(self.warnings),
+        )
+
+    def describe(self) -> str:
+        """Print the protocol as a few lines of text."""
+        lines = [
+            f"protocol {self.protocol}  fingerprint {self.fingerprint}  fold {self.fold} of {self.folds}",
+            f"classes  {self.label_set.name}: {', '.join(self.label_set.labels)}",
+            f"held out validation={self.validation}  model selected on {self.selection}",
+        ]
+        for name in SPLITS:
+            speakers = self.speakers(name)
+            counts = ", ".join(f"{label} {n}" for label, n in zip(self.label_set.labels, self.class_counts(name), strict=True))
+            lines.append(f"{name:<10} {len(self.split(name)):>5} clips, {len(speakers)} speakers ({', '.join(speakers)}): {counts}")
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
+
+
+class EvaluationProtocol(ABC):
+    """Who is trained on, validated on and tested on, fold by fold; speakers never cross a split unless asked for by name.
+
+    Args:
+        name: Name in records and print-outs.
+        label_set: Name of one of the corpus' label sets; None takes the corpus' default.
+        validation: ``next_fold``: the test speakers of the next fold validate. ``two_actors``: only one man and one woman of the next
+            fold do, the others train. ``test_fold``: the test fold itself selects the model, as some published systems do;
+            for comparison only, recorded and printed as such.
+
+    Raises:
+        ConfigError: If ``validation`` is none of these.
+    """
+
+    def __init__(self, name: str, label_set: str | None = None, validation: Validation = "next_fold") -> None:
+        if validation not in ("next_fold", "two_actors", "test_fold"):
+            raise ConfigError(
+                "Unknown way to hold out validation.",
+                expected="next_fold, two_actors or test_fold",
+                got=str(validation),
+                remedy="set protocol.validation to one of them",
+            )
+        self.name = name
+        self.label_set = label_set
+        self.validation = validation
+
+    @abstractmethod
+    def test_speakers(self, utterances: Sequence[Utterance]) -> list[frozenset[str]]:
+        """Give the test speakers of each fold.
+
+        Args:
+            utterances: All labelled utterances of the corpus.
+
+        Raises:
+            DataError: If the corpus lacks what the protocol needs (speakers, sessions).
+        """
+
+    def folds(self, manifest: Manifest, label_set: LabelSet) -> list[ProtocolFold]:
+        """Give every fold.
+
+        Args:
+            manifest: The corpus; utterances without a class are left out.
+            label_set: Its classes.
+
+        Raises:
+            DataError: If a split of a fold would be empty, or a label is outside the label set.
+        """
+        labelled = [u for u in manifest.utterances if u.emotion is not None and label_set.class_of(u.emotion) is not None]
+        groups = self.test_speakers(labelled)
+        parts = [self.split_fold(labelled, groups, fold) for fold in range(len(groups))]
+        return self.seal(parts, label_set)
+
+    def seal(self, parts: Sequence[dict[str, tuple[Utterance, ...]]], label_set: LabelSet) -> list[ProtocolFold]:
+        """Check the splits of all folds and put the fingerprint on them.
+
+        Raises:
+            DataError: If a split is empty.
+        """
+        for fold, part in enumerate(parts):
+            empty = [name for name in SPLITS if not part[name]]
+            if empty:
+                raise DataError(
+                    f"Fold {fold} of protocol '{self.name}' has no clips for {' and '.join(empty)}.",
+                    expected="clips in training, validation and test (at least 3 speakers with next_fold validation)",
+                    got=", ".join(f"{name} {len(part[name])}" for name in SPLITS),
+                    remedy="use fewer folds, a corpus with more speakers, or another protocol (ser-kd list protocol)",
+                )
+        rows = [[sorted((u.id, label_set.class_of(u.emotion or "")) for u in part[name]) for name in SPLITS] for part in parts]
+        fingerprint = hash_data([list(label_set.labels), rows])
+        warnings: tuple[str, ...] = ()
+        selection = "validation"
+        if self.validation == "test_fold":
+            selection = "test"
+            warnings = ("the model is selected on the test fold: the result is optimistic and compares only with papers that do the same",)
+        return [
+            ProtocolFold(
+                self.name, fingerprint, fold, len(parts), self.validation, label_set,
+                part["train"], part["validation"], part["test"], selection, warnings,
+            )
+            for fold, part in enumerate(parts)
+        ]  # fmt: skip
+
+    def choose_fold(self, manifest: Manifest, label_set: LabelSet, fold: int) -> ProtocolFold:
+        """Give one fold.
+
+        Raises:
+            ConfigError: If there is no such fold.
+        """
+        folds = self.folds(manifest, label_set)
+        if not 0 <= fold < len(folds):
+            raise ConfigError(
+                f"Protocol '{self.name}' has no fold {fold}.",
+                expected=f"a fold from 0 to {len(folds) - 1}",
+                got=f"fold={fold}",
+                remedy="set fold to one of them",
+            )
+        return folds[fold]
+
+    def split_fold(self, utterances: Sequence[Utterance], groups: Sequence[frozenset[str]], fold: int) -> dict[str, tuple[Utterance, ...]]:
+        """Split the utterances of one fold by speaker."""
+        test = groups[fold]
+        following = groups[(fold + 1) % len(groups)]
+        if self.validation == "test_fold":
+            validation = test
+        elif self.validation == "two_actors":
+            validation = _one_man_one_woman(utterances, following, fold)
+        else:
+            validation = following
+        known = frozenset().union(*groups)
+        return {
+            "train": tuple(u for u in utterances if u.speaker in known and u.speaker not in test | validation),
+            "validation": tuple(u for u in utterances if u.speaker in validation),
+            "test": tuple(u for u in utterances if u.speaker in test),
+        }
+
+
+def sort_naturally(names: set[str] | frozenset[str]) -> list[str]:
+    """Sort names, numbers among them by value.
+
+    Example:
+        >>> sort_naturally({"10", "9", "spk"})
+        ['9', '10', 'spk']
+    """
+    return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+
+
+def _one_man_one_woman(utterances: Sequence[Utterance], following: frozenset[str], fold: int) -> frozenset[str]:
+    gender = {u.speaker: u.groups.get("gender", "") for u in utterances if u.speaker in following}
+    chosen = []
+    for wanted in ("male", "female"):
+        candidates = sort_naturally({speaker for speaker, found in gender.items() if found == wanted})
+        if not candidates:
+            raise DataError(
+                f"validation=two_actors finds no {wanted} speaker in the fold after fold {fold}.",
+                expected="one man and one woman among the next fold's speakers",
+                got=", ".join(f"{speaker}: {found or 'gender unknown'}" for speaker, found in gender.items()) or "no speaker",
+                remedy="use protocol.validation=next_fold",
+            )
+        chosen.append(candidates[0])
+    return frozenset(chosen)

@@ -1,0 +1,190 @@
+"""The one LightningModule: trains teachers, baselines and distilled students alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.interfaces import Teacher
+from ser_kd.contracts.outputs import Outputs, TeacherAnswers
+from ser_kd.distill.objective import Objective
+from ser_kd.distill.schedules import Schedule
+from ser_kd.distill.views import Views
+from ser_kd.metrics.panel import MetricPanel, PanelResult
+
+
+class DistillationModule(lightning.LightningModule):
+    """A student, an optional frozen teacher, and the objective between them.
+
+    Without a teacher the chair is empty: the same module trains teachers and baselines. The teacher is kept outside the module tree,
+    so it is never in the checkpoint, the optimizer or the parameter count. On validation and test clips, which are never augmented,
+    its logits are remembered by utterance id and it is asked once per clip.
+
+    Args:
+        student: Model that maps ``ModelInput`` to ``Outputs``.
+        objective: Weighted loss terms.
+        classes: Class names in logit order.
+        teacher: Answers without gradient; None is the empty chair.
+        views: What each of the two hears in training.
+        optimizer: Parameters -> optimizer.
+        learning_rate_schedule: Factor over training progress; None keeps the learning rate.
+        class_counts: Training clips per class, for terms that weigh classes.
+        group_values: Attributes to report by and their values.
+
+    Raises:
+        ConfigError: If a term needs a teacher and there is none.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        objective: Objective,
+        classes: Sequence[str],
+        teacher: Teacher | None = None,
+        views: Views | None = None,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = torch.optim.AdamW,
+        learning_rate_schedule: Schedule | None = None,
+        class_counts: Sequence[int] | None = None,
+        group_values: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__()
+        lonely = objective.terms_needing_teacher() if teacher is None else []
+        if lonely:
+            raise ConfigError(
+                f"The term '{lonely[0]}' needs a teacher, and there is none.",
+                expected="a teacher, or an objective of terms that do without one",
+                got="teacher: null",
+                remedy="set teacher.experiment=… or teacher.run=FOLDER, or choose objective=ce",
+            )
+        self.student = student
+        self.objective = objective
+        self.classes = list(classes)
+        self._teacher: tuple[Teacher | None] = (teacher,)  # a tuple hides it from nn.Module's registration
+        self._remembered: dict[str, Tensor] = {}
+        self.views = views or Views()
+        self.make_optimizer = optimizer
+        self.learning_rate_schedule = learning_rate_schedule
+        if class_counts is not None:
+            objective.set_class_counts(class_counts)
+        self.panels = nn.ModuleDict(
+            {split: MetricPanel(self.classes, group_values=group_values or {}) for split in ("validation", "test")}
+        )
+        self.results: dict[str, PanelResult] = {}
+        self.predictions: dict[str, list[dict[str, Any]]] = {"validation": [], "test": []}
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The teacher, or None."""
+        return self._teacher[0]
+
+    def forward(self, batch: SpeechBatch) -> Outputs:
+        """Ask the student about a clean batch."""
+        return self.student(batch.model_input())
+
+    @property
+    def progress(self) -> float:
+        """Share of the planned training (``max_epochs``) that is done, from 0 to 1."""
+        return min(self.global_step / max(self.trainer.estimated_stepping_batches, 1), 1.0)
+
+    def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
+        """Let both hear their view, and compute the objective."""
+        shared, student_input, teacher_input = self.views.split(batch)
+        progress = self.progress
+        answers: TeacherAnswers | None = None
+        if self.teacher is not None and self.objective.listens_to_teacher(progress):
+            answers = self.teacher.answer(teacher_input)
+        outputs = self.student(student_input)
+        loss, parts = self.objective(outputs, shared, answers, progress)
+        size = len(batch)
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        for name, value in parts.items():
+            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the learning rate of the epoch's last step."""
+        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def validation_step(self, batch: SpeechBatch, batch_index: int) -> None:
+        """Judge validation clips."""
+        self._judge(batch, "validation")
+
+    def test_step(self, batch: SpeechBatch, batch_index: int) -> None:
+        """Judge test clips."""
+        self._judge(batch, "test")
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the predictions of the epoch before."""
+        self._begin("validation")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin with no predictions."""
+        self._begin("test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute the metrics once over the whole split."""
+        self._conclude("validation")
+
+    def on_test_epoch_end(self) -> None:
+        """Compute the metrics once over the whole split."""
+        self._conclude("test")
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimizer over trainable parameters and its schedule by step."""
+        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        if self.learning_rate_schedule is None:
+            return optimizer
+        schedule = self.learning_rate_schedule
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: schedule.value(self.progress))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _begin(self, split: str) -> None:
+        self._panel(split).reset()
+        self.predictions[split] = []
+
+    def _judge(self, batch: SpeechBatch, split: str) -> None:
+        outputs = self.student(batch.model_input())
+        teacher = self._remember_teacher(batch)
+        self._panel(split).update(outputs, batch, teacher)
+        if outputs.logits is None:
+            return
+        probabilities = outputs.logits.float().softmax(dim=1).cpu()  # (B, C)
+        targets = [-1] * len(batch) if batch.classes is None else batch.classes.tolist()
+        for row, (name, speaker, target) in enumerate(zip(batch.ids, batch.speakers, targets, strict=True)):
+            self.predictions[split].append(
+                {
+                    "split": split,
+                    "id": name,
+                    "speaker": speaker,
+                    "truth": self.classes[target] if target >= 0 else "",
+                    "prediction": self.classes[int(probabilities[row].argmax())],
+                    **{f"probability_{label}": float(p) for label, p in zip(self.classes, probabilities[row], strict=True)},
+                    **{f"group_{group}": values[row] for group, values in batch.groups.items()},
+                }
+            )
+
+    def _remember_teacher(self, batch: SpeechBatch) -> Outputs | None:
+        if self.teacher is None:
+            return None
+        if any(name not in self._remembered for name in batch.ids):
+            logits = self.teacher.answer(batch.model_input()).combined.logits
+            if logits is None:
+                return None
+            self._remembered.update(zip(batch.ids, logits.cpu(), strict=True))
+        return Outputs(logits=torch.stack([self._remembered[name] for name in batch.ids]).to(batch.waveforms.device))
+
+    def _conclude(self, split: str) -> None:
+        result = self._panel(split).compute()
+        self.results[split] = result
+        for name, value in result.values.items():
+            # computed over all processes by the panel: the same on every rank
+            self.log(f"{split}/{name}", float(value), prog_bar=split == "validation" and name == "ua", rank_zero_only=False)
+
+    def _panel(self, split: str) -> MetricPanel:
+        return self.panels[split]  # type: ignore[return-value]

@@ -1,0 +1,45 @@
+"""The one door through which anything is fitted to data before training: one pass over the training split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.interfaces import Fittable
+
+
+def unfitted_parts(model: nn.Module) -> list[Fittable]:
+    """List the parts of a model that still wait for their statistics."""
+    return [part for part in model.modules() if isinstance(part, Fittable) and not part.is_fitted]
+
+
+@torch.no_grad()
+def fit_statistics(model: nn.Module, training_batches: Iterable[SpeechBatch], device: torch.device | str = "cpu") -> int:
+    """Fit every part of a model that waits for statistics, in one pass.
+
+    Each clip of the training split comes once, without augmentation; validation and test clips never come through here, so changing
+    them changes no statistic. Every process of a distributed run sees the same clips and arrives at the same numbers.
+
+    Args:
+        model: The model; parts that are fitted already (resumed, or a loaded teacher) are left alone.
+        training_batches: Batches of the training split.
+        device: Where the pass is computed.
+
+    Returns:
+        How many parts were fitted.
+    """
+    parts = unfitted_parts(model)
+    if not parts:
+        return 0
+    for part in parts:
+        part.begin_fit()
+    for batch in training_batches:
+        inputs = batch.to(device).model_input()
+        for part in parts:
+            part.update_fit(inputs)
+    for part in parts:
+        part.end_fit()
+    return len(parts)

@@ -1,0 +1,169 @@
+"""The weighted sum of loss terms that is minimised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.interfaces import LossTerm
+from ser_kd.contracts.outputs import Outputs, TeacherAnswers
+from ser_kd.distill.schedules import Schedule
+
+_COMPLEMENT = re.compile(r"1\s*-\s*(\w+)")
+COEFFICIENTS = ("alpha", "beta", "gamma")
+
+
+class Objective(nn.Module):
+    """Sum of weight x term; every weight is a plain factor, never a share of gradient.
+
+    A term's weight is a number, the name of a coefficient, or ``1 - <coefficient>``, so that
+    alpha CE + (1 - alpha) KL is written as ``alpha`` and ``1 - alpha``. Nothing here multiplies by T^2: that is the term's own key
+    (``scale_by_temperature_squared``). A term whose weight is 0 is not computed, and a teacher that no remaining term listens to is
+    not run.
+
+    Args:
+        terms: Name -> ``{"loss": LossTerm, "weight": number or name}``.
+        alpha: Balance between labels and teacher, in [0, 1] wherever ``1 - alpha`` is used.
+        beta: Weight of relational or embedding terms.
+        gamma: A further weight.
+        temperature: Given to every term that has a ``temperature`` of None.
+        schedules: ``alpha``, ``beta``, ``gamma`` or ``temperature`` -> a schedule that replaces the number.
+
+    Raises:
+        ConfigError: If a weight or schedule names something unknown or unset, or no term is left.
+
+    Source: system 000, alpha CE + (1 - alpha) KL + beta (RKD_D + RKD_A).
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, Mapping[str, Any]],
+        alpha: float | None = None,
+        beta: float | None = None,
+        gamma: float | None = None,
+        temperature: float | None = None,
+        schedules: Mapping[str, Schedule] | None = None,
+    ) -> None:
+        super().__init__()
+        self.numbers: dict[str, float | None] = {"alpha": alpha, "beta": beta, "gamma": gamma, "temperature": temperature}
+        self.schedules = dict(schedules or {})
+        unknown = sorted(set(self.schedules) - set(self.numbers))
+        if unknown:
+            raise ConfigError(
+                "A schedule names nothing that can change.",
+                expected=f"one of {', '.join(self.numbers)}",
+                got=", ".join(unknown),
+                remedy="rename the schedule",
+            )
+        if temperature is not None and temperature <= 0:
+            raise ConfigError("Temperature must be positive.", expected="above 0", got=f"{temperature:g}", remedy="try 1 to 8")
+        chosen = {name: term for name, term in terms.items() if term}  # a term set to null is switched off
+        if not chosen:
+            raise ConfigError("The objective has no term.", expected="at least one loss", got="none", remedy="try objective=ce")
+        self.losses = nn.ModuleDict({name: term["loss"] for name, term in chosen.items()})
+        self.weights: dict[str, float | str] = {name: term.get("weight", 1.0) for name, term in chosen.items()}
+        self._warm: set[str] = {name for name, loss in self.losses.items() if getattr(loss, "temperature", 1.0) is None}
+        if self._warm and temperature is None and "temperature" not in self.schedules:
+            raise ConfigError(
+                f"The term '{min(self._warm)}' has no temperature.",
+                expected="a temperature of its own or of the objective",
+                got="null",
+                remedy="set objective.temperature=4",
+            )
+        for name in self.losses:
+            weight = self.weight_of(name, 0.0)
+            if weight < 0:
+                raise ConfigError(
+                    f"The weight of '{name}' is negative.",
+                    expected="0 or more",
+                    got=f"{self.weights[name]} = {weight:g}",
+                    remedy="set objective.alpha to a number in [0, 1]",
+                )
+
+    def number(self, name: str, progress: float) -> float:
+        """Give a coefficient or the temperature at ``progress``.
+
+        Raises:
+            ConfigError: If it is not set.
+        """
+        if name in self.schedules:
+            return self.schedules[name].value(progress)
+        number = self.numbers.get(name)
+        if number is None:
+            raise ConfigError(
+                f"The objective uses '{name}', which has no value.",
+                expected=f"objective.{name} as a number",
+                got="null" if name in self.numbers else f"no such coefficient; there are {', '.join(COEFFICIENTS)}",
+                remedy=f"set objective.{name}=…" if name in self.numbers else "name one of them as the term's weight",
+            )
+        return float(number)
+
+    def weight_of(self, term: str, progress: float) -> float:
+        """Give a term's weight at ``progress``."""
+        weight = self.weights[term]
+        if not isinstance(weight, str):
+            return float(weight)
+        complement = _COMPLEMENT.fullmatch(weight.strip())
+        if complement:
+            return 1.0 - self.number(complement[1], progress)
+        return self.number(weight.strip(), progress)
+
+    def terms_needing_teacher(self) -> list[str]:
+        """List the terms that cannot be computed without a teacher."""
+        return [name for name, loss in self.losses.items() if _as_term(loss).needs_teacher]
+
+    def listens_to_teacher(self, progress: float) -> bool:
+        """Tell whether a term with a weight above 0 needs the teacher at ``progress``."""
+        return any(self.weight_of(name, progress) != 0 for name in self.terms_needing_teacher())
+
+    def set_class_counts(self, counts: Sequence[int]) -> None:
+        """Tell the training clips per class to the terms that weigh classes."""
+        for loss in self.losses.values():
+            if hasattr(loss, "set_class_counts"):
+                loss.set_class_counts(counts)
+
+    def forward(
+        self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None, progress: float = 0.0
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the objective.
+
+        Args:
+            student: Outputs with gradient.
+            batch: Targets.
+            teacher: Answers without gradient, or None.
+            progress: Training progress from 0 to 1, for schedules.
+
+        Returns:
+            The weighted sum (a scalar with gradient to the student) and each term before weighting, detached.
+        """
+        total: Tensor | None = None
+        parts: dict[str, Tensor] = {}
+        for name, loss in self.losses.items():
+            weight = self.weight_of(name, progress)
+            if weight == 0:
+                continue
+            if name in self._warm:
+                loss.temperature = self.number("temperature", progress)  # type: ignore[assignment]
+            value = _as_term(loss)(student, batch, teacher)
+            parts[name] = value.detach()
+            total = weight * value if total is None else total + weight * value
+        if total is None:
+            raise ConfigError("Every term of the objective has weight 0.", expected="a weight above 0", got="0", remedy="set alpha or beta")
+        return total, parts
+
+    def describe(self) -> dict[str, Any]:
+        """Give weights, coefficients and schedules as plain data for the record."""
+        return {
+            "terms": dict(self.weights),
+            **{name: number for name, number in self.numbers.items() if number is not None},
+            **({"schedules": sorted(self.schedules)} if self.schedules else {}),
+        }
+
+
+def _as_term(loss: nn.Module) -> LossTerm:
+    return loss  # type: ignore[return-value]

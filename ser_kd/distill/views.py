@@ -1,0 +1,30 @@
+"""What teacher and student each hear of one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ser_kd.contracts.batch import ModelInput, SpeechBatch
+from ser_kd.contracts.interfaces import Transform
+
+
+@dataclass
+class Views:
+    """Transforms in three slots, applied in training only.
+
+    Args:
+        both: Before the branch: teacher and student hear the same augmented clip, and targets follow it (000, mix-up).
+        student: The student alone (001: noise, while the teacher hears the clean clip).
+        teacher: The teacher alone.
+    """
+
+    both: Transform | None = None
+    student: Transform | None = None
+    teacher: Transform | None = None
+
+    def split(self, batch: SpeechBatch) -> tuple[SpeechBatch, ModelInput, ModelInput]:
+        """Give the batch whose targets count, the student's input and the teacher's input."""
+        shared = self.both(batch) if self.both is not None else batch
+        student = self.student(shared) if self.student is not None else shared
+        teacher = self.teacher(shared) if self.teacher is not None else shared
+        return shared, student.model_input(), teacher.model_input()

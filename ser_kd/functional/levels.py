@@ -1,0 +1,56 @@
+"""How loud a clip is, decibels, and the gain that mixes noise at a wanted signal-to-noise ratio."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ser_kd.functional.masking import lengths_to_mask
+
+
+def root_mean_square(waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Measure the level of each clip over its valid samples.
+
+    Args:
+        waveforms: (B, T).
+        lengths: (B,) int64 valid samples, or None where every sample is valid.
+
+    Returns:
+        (B,) root of the mean square; a clip without a sample is 0.
+    """
+    if lengths is None:
+        return waveforms.square().mean(dim=1).sqrt()
+    mask = lengths_to_mask(lengths, waveforms.shape[1])
+    energy = torch.where(mask, waveforms, torch.zeros_like(waveforms)).square().sum(dim=1)
+    return (energy / lengths.clamp_min(1)).sqrt()
+
+
+def amplitude_to_db(amplitude: Tensor) -> Tensor:
+    """Turn amplitudes into decibels relative to 1: 20 log10 a; silence is -inf.
+
+    Example:
+        >>> amplitude_to_db(torch.tensor([1.0, 10.0])).tolist()
+        [0.0, 20.0]
+    """
+    return 20.0 * torch.log10(amplitude)
+
+
+def db_to_amplitude(level_db: Tensor) -> Tensor:
+    """Turn decibels relative to 1 into amplitudes: 10^(L / 20)."""
+    return torch.pow(10.0, level_db / 20.0)
+
+
+def gain_for_snr(signal_rms: Tensor, noise_rms: Tensor, snr_db: Tensor) -> Tensor:
+    """Give the factor on the noise that makes the wanted signal-to-noise ratio: g = rms_s / (rms_n 10^(SNR / 20)).
+
+    Args:
+        signal_rms: (B,) level of the speech.
+        noise_rms: (B,) level of the noise before the gain.
+        snr_db: (B,) wanted ratio, decibels.
+
+    Returns:
+        (B,) gain; 0 where the noise is silent, since no gain reaches the ratio and a silent noise stays silent.
+    """
+    audible = noise_rms > 0
+    gain = signal_rms / (torch.where(audible, noise_rms, torch.ones_like(noise_rms)) * db_to_amplitude(snr_db))
+    return torch.where(audible, gain, torch.zeros_like(gain))

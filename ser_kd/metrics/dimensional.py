@@ -1,0 +1,73 @@
+"""Concordance, correlation and error of arousal, dominance and valence over a whole split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities.data import dim_zero_cat
+
+from ser_kd.contracts.emotions import DIMENSIONS
+from ser_kd.contracts.shapes import check_finite, check_same_shape
+from ser_kd.functional.concordance import correlate, measure_concordance, measure_moments
+
+
+class Dimensional(Metric):
+    """CCC, Pearson's correlation and the root of the mean squared error, dimension by dimension.
+
+    All predictions are kept until the end: a CCC averaged over batches is another number. Moments are divided by n.
+
+    Args:
+        arguments: Further arguments of ``torchmetrics.Metric``.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    predictions: list[Tensor]
+    targets: list[Tensor]
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        # One axis, and NaN for "not annotated": a process without a clip then gathers like any other.
+        self.add_state("predictions", [], dist_reduce_fx="cat")
+        self.add_state("targets", [], dist_reduce_fx="cat")
+
+    def update(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
+        """Take in a batch.
+
+        Args:
+            prediction: (B, 3) arousal, dominance, valence.
+            target: (B, 3) in the same scale.
+            mask: (B, 3) bool, True where annotated; None where every value is.
+
+        Raises:
+            ShapeError: If they differ in shape, or a prediction is not finite.
+        """
+        check_same_shape(prediction, target, "prediction", "target")
+        check_finite(prediction, "prediction")
+        if mask is not None:
+            check_same_shape(mask, target, "mask", "target")
+            target = torch.where(mask, target, torch.full_like(target, torch.nan))
+        self.predictions.append(prediction.detach().float().flatten())
+        self.targets.append(target.detach().float().flatten())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Compute everything once over all clips.
+
+        Returns:
+            ``ccc_<dimension>``, ``pearson_<dimension>`` in [-1, 1] and ``rmse_<dimension>``, () float64, NaN where
+            undefined (fewer than two annotated clips, or constant values); ``count_<dimension>``, the annotated clips.
+        """
+        width = len(DIMENSIONS)
+        prediction, target = (
+            (dim_zero_cat(state) if len(state) else torch.empty(0, device=self.device)).reshape(-1, width).double()
+            for state in (self.predictions, self.targets)
+        )
+        mask = ~target.isnan()
+        moments = measure_moments(prediction, target, mask)
+        error = torch.where(mask, prediction - target, torch.zeros_like(target)).square().sum(dim=0) / moments.count
+        columns = {"ccc": measure_concordance(moments), "pearson": correlate(moments), "rmse": error.sqrt(), "count": moments.count}
+        return {f"{name}_{dimension}": column[i] for name, column in columns.items() for i, dimension in enumerate(DIMENSIONS)}

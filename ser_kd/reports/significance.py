@@ -1,0 +1,228 @@
+"""Confusion-matrix metrics and their bootstrap intervals, by speakers where there are enough of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ser_kd.contracts.errors import DataError
+
+RESAMPLES = 2000
+LEVEL = 0.95
+LEAST_SPEAKERS = 5
+"""With fewer speakers than this a resample of speakers holds too few different voices to say anything."""
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the percentile bootstrap interval around it.
+
+    Args:
+        value: The metric of the clips as they are.
+        low: Lower end.
+        high: Upper end.
+        unit: What was resampled: ``speakers`` or ``utterances`` (stratified by true class).
+        units: How many of them there are.
+        level: Share of resamples within.
+        resamples: How often was drawn.
+    """
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    units: int
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Truth and answer of N clips.
+
+    A clip may stand here several times (several seeds); its copies are then resampled together.
+
+    Args:
+        truth: (N,) class indices.
+        prediction: (N,) class indices.
+        speakers: (N,) speaker names.
+        ids: (N,) utterance ids.
+        classes: C.
+    """
+
+    truth: Integers
+    prediction: Integers
+    speakers: NDArray[np.str_]
+    ids: NDArray[np.str_]
+    classes: int
+
+
+def unweighted_accuracy(confusion: NDArray) -> Floats:
+    """Average the recall over the classes that have clips.
+
+    A class without a clip is left out of the mean and does not count as 0; without any clip the answer is NaN.
+
+    Args:
+        confusion: (..., C, C) counts, rows true, columns predicted.
+
+    Returns:
+        (...) in [0, 1].
+    """
+    recalls = class_recalls(confusion)
+    known = ~np.isnan(recalls)
+    return _divide(np.where(known, recalls, 0.0).sum(-1), known.sum(-1))
+
+
+def class_recalls(confusion: NDArray) -> Floats:
+    """Give the share of each class's clips that was found; (..., C, C) -> (..., C), NaN for a class without a clip."""
+    return _divide(np.diagonal(confusion, axis1=-2, axis2=-1), np.sum(confusion, axis=-1))
+
+
+def weighted_accuracy(confusion: NDArray) -> Floats:
+    """Give the share of all clips that was found; (..., C, C) -> (...)."""
+    return _divide(np.trace(confusion, axis1=-2, axis2=-1), np.sum(confusion, axis=(-2, -1)))
+
+
+def f1_macro(confusion: NDArray) -> Floats:
+    """Average F1 over the classes that occur or are predicted (scikit-learn's default); (..., C, C) -> (...)."""
+    scores = _class_f1(confusion)
+    known = ~np.isnan(scores)
+    return _divide(np.where(known, scores, 0.0).sum(-1), known.sum(-1))
+
+
+def f1_weighted(confusion: NDArray) -> Floats:
+    """Average F1 over classes, weighted by their clips; (..., C, C) -> (...)."""
+    support = np.sum(confusion, axis=-1)
+    return _divide(np.sum(np.nan_to_num(_class_f1(confusion)) * support, axis=-1), support.sum(-1))
+
+
+METRICS: Mapping[str, Callable[[NDArray], Floats]] = {
+    "ua": unweighted_accuracy,
+    "wa": weighted_accuracy,
+    "f1_macro": f1_macro,
+    "f1_weighted": f1_weighted,
+}
+
+
+def read_answers(predictions: pd.DataFrame, classes: Sequence[str], split: str = "test") -> Answers:
+    """Take the labelled clips of one split out of a table of predictions.
+
+    Raises:
+        DataError: If a truth or prediction is none of the classes, or no labelled clip is left.
+    """
+    rows = predictions[(predictions["split"] == split) & (predictions["truth"] != "")]
+    places = {name: place for place, name in enumerate(classes)}
+    strangers = sorted((set(rows["truth"]) | set(rows["prediction"])) - set(places))
+    if strangers or rows.empty:
+        raise DataError(
+            f"The predictions of the {split} split do not fit the run's classes.",
+            expected=f"labelled clips of {', '.join(classes)}",
+            got=", ".join(strangers) or "no labelled clip",
+            remedy="evaluate the run again: ser-kd evaluate",
+        )
+    return Answers(
+        truth=np.array([places[name] for name in rows["truth"]], dtype=np.int64),
+        prediction=np.array([places[name] for name in rows["prediction"]], dtype=np.int64),
+        speakers=rows["speaker"].to_numpy(np.str_),
+        ids=rows["id"].to_numpy(np.str_),
+        classes=len(classes),
+    )
+
+
+def count_confusion(answers: Answers) -> Integers:
+    """Count the answers, rows true, columns predicted; (C, C)."""
+    flat = np.bincount(answers.truth * answers.classes + answers.prediction, minlength=answers.classes**2)
+    return flat.reshape(answers.classes, answers.classes)
+
+
+def bootstrap_metrics(answers: Answers, *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL) -> dict[str, Interval]:
+    """Put a percentile bootstrap interval around UA, WA and both F1.
+
+    Whole speakers are drawn with replacement where there are at least ``LEAST_SPEAKERS``: clips of one voice are
+    right or wrong together, so resampling clips would promise too much. With fewer speakers utterances are drawn
+    within each true class, and the interval then says nothing about other voices. A resample that misses a class
+    leaves it out of UA, as ``unweighted_accuracy`` does. The same clips give the same interval in any order.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13.
+    """
+    unit, parts, strata = _gather_units([answers])
+    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, answers.classes, answers.classes)
+    whole = count_confusion(answers)
+    return {name: _interval(float(metric(whole)), metric(drawn), unit, len(parts), level, resamples) for name, metric in METRICS.items()}
+
+
+def bootstrap_difference(
+    first: Answers, second: Answers, *, metric: str = "ua", resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """Put an interval around the gain of one system over another on the same clips: metric(first) - metric(second).
+
+    Both systems meet the same speakers (or utterances) in every resample, so what makes a voice hard for both
+    cancels out; two overlapping intervals of single systems say less.
+
+    Raises:
+        DataError: If the two did not answer the same clips.
+    """
+    if first.classes != second.classes or set(first.ids) != set(second.ids):
+        raise DataError(
+            "Two systems can be compared clip by clip only on the same clips.",
+            expected=f"{len(set(first.ids))} clips in {first.classes} classes",
+            got=f"{len(set(second.ids))} clips in {second.classes} classes",
+            remedy="train both under the same protocol and the same folds",
+        )
+    unit, parts, strata = _gather_units([first, second])
+    score = METRICS[metric]
+    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, 2, first.classes, first.classes)
+    value = float(score(count_confusion(first)) - score(count_confusion(second)))
+    return _interval(value, score(drawn[:, 0]) - score(drawn[:, 1]), unit, len(parts), level, resamples)
+
+
+def _gather_units(systems: Sequence[Answers]) -> tuple[str, Floats, Integers]:
+    """Sum each unit's answers: unit name, (U, systems * C * C) counts, and the stratum of each unit."""
+    by_speaker = len(set(systems[0].speakers)) >= LEAST_SPEAKERS
+    names = np.unique(systems[0].speakers if by_speaker else systems[0].ids)
+    cells = systems[0].classes ** 2
+    parts = np.zeros((len(names), len(systems) * cells))
+    strata = np.zeros(len(names), dtype=np.int64)
+    for number, answers in enumerate(systems):
+        rows = np.searchsorted(names, answers.speakers if by_speaker else answers.ids)
+        np.add.at(parts, (rows, number * cells + answers.truth * answers.classes + answers.prediction), 1.0)
+        if not by_speaker:
+            strata[rows] = answers.truth
+    return ("speakers" if by_speaker else "utterances"), parts, strata
+
+
+def _resample(parts: Floats, strata: Integers, resamples: int, seed: int) -> Floats:
+    """Draw units with replacement within each stratum and sum them; (U, K) -> (R, K).
+
+    Units that answered alike are drawn as one pattern with its multiplicity, which is the same distribution and
+    keeps the draw small (at most C patterns per class for one system) however many clips there are.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = np.zeros((resamples, parts.shape[1]))
+    for stratum in np.unique(strata):
+        patterns, counts = np.unique(parts[strata == stratum], axis=0, return_counts=True)
+        drawn += generator.multinomial(counts.sum(), counts / counts.sum(), size=resamples) @ patterns
+    return drawn
+
+
+def _interval(value: float, drawn: Floats, unit: str, units: int, level: float, resamples: int) -> Interval:
+    tail = 100.0 * (1.0 - level) / 2.0
+    low, high = np.nanpercentile(drawn, [tail, 100.0 - tail])
+    return Interval(value, float(low), float(high), unit, units, level, resamples)
+
+
+def _class_f1(confusion: NDArray) -> Floats:
+    counts = np.asarray(confusion)
+    return _divide(2.0 * np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1) + counts.sum(-2))
+
+
+def _divide(above: NDArray, below: NDArray) -> Floats:
+    above = np.asarray(above, dtype=np.float64)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=np.asarray(below) > 0)

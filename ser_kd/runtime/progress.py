@@ -1,0 +1,52 @@
+"""Show how training goes: a live bar in a terminal, one line per epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+
+
+class EpochLines(Callback):
+    """Prints one line per epoch: losses, validation metrics, seconds; for log files and pipes.
+
+    Args:
+        every: Print each so many epochs, and the last one.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = max(every, 1)
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs
+        if not trainer.is_global_zero or (epoch % self.every and epoch != epochs):
+            return
+        shown = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train/") or name in _SHOWN}
+        text = "  ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
+        print(f"epoch {epoch}/{epochs}  {text}  {time.perf_counter() - self._start:.1f} s", flush=True)
+
+
+_SHOWN = ("validation/ua", "validation/wa", "validation/teacher_agreement")
+
+
+def progress_callbacks(epochs: int) -> list[Callback]:
+    """Choose how progress is shown here.
+
+    Args:
+        epochs: Planned epochs: a long run that goes to a file prints about fifty lines.
+    """
+    if sys.stderr.isatty() and sys.stdout.isatty():
+        return [RichProgressBar()]
+    return [EpochLines(every=max(1, epochs // 50))]
+
+
+def trainer_quietness() -> dict[str, Any]:
+    """Give the trainer arguments that leave showing progress to ``progress_callbacks``."""
+    return {"enable_progress_bar": sys.stderr.isatty() and sys.stdout.isatty(), "enable_model_summary": False}

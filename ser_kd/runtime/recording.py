@@ -1,0 +1,83 @@
+"""Write what a run leaves behind, and find it again."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ser_kd.contracts.records import RunRecord
+from ser_kd.storage.atomic import replace_file, write_text
+from ser_kd.storage.hashing import hash_data
+
+NOT_SCIENCE = ("paths", "logger", "dry_run", "experiment", "experiments", "fold", "seed", "callbacks", "name")
+"""Keys of a configuration that change where and how a run is made, not what it finds."""
+
+NOT_SCIENCE_WITHIN = {
+    "corpus": ("root", "path"),
+    "datamodule": ("workers", "cache_dir", "evaluation_batch_size"),
+    "trainer": ("accelerator", "devices", "num_nodes", "log_every_n_steps", "enable_progress_bar", "enable_model_summary"),
+    "teacher": ("experiment", "run", "seed"),
+}
+
+
+def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_identity: str | None) -> str:
+    """Hash everything that changes the science of a run.
+
+    Fold and seed are not part of it (they stand in the folder name), nor are devices, workers, loggers and paths. The protocol's
+    fingerprint stands for the data, and the teacher's identity for the teacher, however it was named.
+
+    Args:
+        config: Resolved configuration as plain data.
+        protocol_fingerprint: See ``ProtocolFold``.
+        teacher_identity: Identity of the teacher's run, or None.
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    science = {}
+    for name, value in config.items():
+        if name in NOT_SCIENCE:
+            continue
+        left_out = NOT_SCIENCE_WITHIN.get(name, ())
+        science[name] = {k: v for k, v in value.items() if k not in left_out} if isinstance(value, Mapping) else value
+    return hash_data([science, protocol_fingerprint, teacher_identity])
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Read the record of a run folder; None where there is none.
+
+    Raises:
+        DataError: If it is damaged.
+    """
+    path = folder / "record.json"
+    if not path.is_file():
+        return None
+    return RunRecord.from_json(path.read_text(encoding="utf-8"), source=str(path))
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write the record whole or not at all."""
+    write_text(folder / "record.json", record.to_json())
+
+
+def write_predictions(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``predictions.csv``: split, id, speaker, truth, prediction, a probability per class, groups.
+
+    Args:
+        folder: Run folder.
+        rows: One mapping per clip; probabilities are written with 6 digits.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with replace_file(folder / "predictions.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({name: f"{value:.6f}" if isinstance(value, float) else value for name, value in row.items()})
+
+
+def now() -> str:
+    """Give the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,54 @@
+"""ser-kd check: prove that no speaker, file or identical audio crosses a split, on all folds of a protocol."""
+
+from __future__ import annotations
+
+from ser_kd.runtime import console
+from ser_kd.runtime.composition import compose
+from ser_kd.runtime.validation import check_config
+
+
+def run(arguments: list[str]) -> int:
+    """Audit a protocol on a corpus.
+
+    Args:
+        arguments: ``key=value`` overrides of ``conf/check.yaml``.
+
+    Returns:
+        0 where nothing leaks.
+
+    Raises:
+        LeakageError: If a split leaks: every shared speaker, file or audio is named.
+        DataError: If clips cannot be used: named, after the audit of the others was printed.
+    """
+    config = compose("check", arguments)
+    check_config(config)
+    from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
+    from ser_kd.data.protocols.leakage import audit_fold
+    from ser_kd.runtime.build import build
+
+    data: SpeechDataModule = build(config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol))
+    with console.progress("decoding audio") as data.progress:
+        manifest, audio = data.manifest, data.audio
+    folds = data.protocol.folds(manifest, data.label_set)
+    first = folds[0]
+    console.heading(f"{manifest.corpus}, protocol {first.protocol}, fingerprint {first.fingerprint}")
+    console.table({"classes": f"{first.label_set.name}: {', '.join(first.label_set.labels)}", "validation": first.validation})
+    audits = [audit_fold(fold, audio.audio_hashes) for fold in folds]
+    for fold in folds:
+        console.show(
+            f"fold {fold.fold}: "
+            + "; ".join(f"{name} {len(fold.split(name))} clips of {', '.join(fold.speakers(name))}" for name in ("train", "validation", "test"))
+        )
+    for text in first.warnings:
+        console.warn(text)
+    twins = {pair for audit in audits for pair in audit.identical_within}
+    for pair in sorted(twins):
+        by_id = {u.id: u for u in manifest.utterances}
+        kept = ", ".join(f"speaker {by_id[name].speaker}, {by_id[name].emotion}" for name in pair[:1])
+        console.show(f"identical audio within one split, harmless: {' = '.join(pair)} ({kept})")
+    for audit in audits:
+        audit.raise_if_leaking(first.protocol)
+    if audio.faults:
+        raise bad_audio_error(audio.faults, len(manifest.utterances) + len(audio.faults))
+    console.note(f"no speaker, file or identical audio crosses a split of the {len(folds)} folds")
+    return 0

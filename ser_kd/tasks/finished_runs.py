@@ -1,0 +1,202 @@
+"""Find finished runs, load the models and teachers they hold, and judge them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from ser_kd.contracts.errors import ConfigError, DataError, LeakageError
+from ser_kd.contracts.records import RunRecord, TeacherRecord
+from ser_kd.data.datamodule import SpeechDataModule
+from ser_kd.data.protocols.evaluation_protocol import ProtocolFold, sort_naturally
+from ser_kd.distill.distillation_module import DistillationModule
+from ser_kd.distill.live_teacher import LiveTeacher
+from ser_kd.distill.objective import Objective
+from ser_kd.losses.cross_entropy import CrossEntropy
+from ser_kd.metrics.panel import PanelResult
+from ser_kd.runtime import console
+from ser_kd.runtime.build import build
+from ser_kd.runtime.progress import trainer_quietness
+from ser_kd.runtime.recording import read_record
+
+
+def read_finished_run(folder: Path) -> RunRecord:
+    """Read the record of a run that is finished.
+
+    Raises:
+        DataError: If the folder holds no finished run.
+    """
+    record = read_record(folder)
+    if record is None or record.status != "finished":
+        raise DataError(
+            "There is no finished run in this folder.",
+            expected="a run folder (…/fold=K/seed=S) whose record.json says 'finished'",
+            got=f"{folder}: {'no record.json' if record is None else record.status}",
+            remedy="give the run's folder, or train it first; ser-kd report lists all runs",
+        )
+    return record
+
+
+def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed: int, command: str) -> Path:
+    """Find the finished run of an experiment that was trained under the same protocol and fold.
+
+    The run of the same seed is taken, else the one with the lowest seed.
+
+    Args:
+        runs_root: Where runs lie.
+        experiment: Name of the teacher's experiment.
+        fold: The student's fold.
+        seed: The student's seed.
+        command: Command line that would train the teacher, for the message.
+
+    Raises:
+        ConfigError: If there is none, or several configurations of it.
+    """
+    folders = sorted(runs_root.glob(f"{experiment}/*/fold={fold.fold}/seed=*"))
+    records = [(folder, record) for folder in folders if (record := read_record(folder)) is not None and record.status == "finished"]
+    fitting = [(folder, record) for folder, record in records if record.protocol.fingerprint == fold.fingerprint]
+    if not fitting:
+        others = f"; {len(records)} finished under another protocol or on other clips" if records else ""
+        raise ConfigError(
+            f"No finished run of the teacher '{experiment}' for fold {fold.fold}.",
+            expected=f"a finished run under protocol {fold.protocol} ({fold.fingerprint}) in {runs_root / experiment}",
+            got=f"none{others}",
+            remedy=f"train it first: {command}",
+        )
+    if len({record.identity for _, record in fitting}) > 1:
+        shown = "; ".join(f"{folder} (validation UA {record.metrics.get('validation/ua', float('nan')):.3f})" for folder, record in fitting)
+        raise ConfigError(
+            f"The teacher '{experiment}' was trained in several configurations.",
+            expected="one, or the choice of one",
+            got=shown,
+            remedy="name one of these folders: teacher.run=FOLDER",
+        )
+    return min(fitting, key=lambda pair: (pair[1].seed != seed, pair[1].seed))[0]
+
+
+def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, RunRecord, DictConfig]:
+    """Build the model of a finished run and load its weights.
+
+    Args:
+        folder: Run folder.
+        checkpoint: ``best`` or ``last``.
+
+    Returns:
+        The model in evaluation mode, the run's record and its configuration.
+
+    Raises:
+        DataError: If the run is not finished, or its checkpoint is missing or damaged.
+    """
+    record = read_finished_run(folder)
+    config = OmegaConf.load(folder / "config.yaml")
+    if not isinstance(config, DictConfig):
+        raise DataError("config.yaml holds no mapping.", expected="a configuration", got=str(folder), remedy="train the run again")
+    model: nn.Module = build(config.student, classes=len(record.protocol.classes))
+    path = folder / "checkpoints" / f"{checkpoint}.ckpt"
+    try:
+        # weights only: a checkpoint is data, never code
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        weights = {name.removeprefix("student."): value for name, value in state.items() if name.startswith("student.")}
+        model.load_state_dict(weights)
+    except FileNotFoundError as fault:
+        raise DataError(
+            "The run has no such checkpoint.", expected=str(path), got="no file", remedy="choose checkpoint=last, or train it again"
+        ) from fault
+    except Exception as fault:
+        raise DataError(
+            "The checkpoint cannot be loaded.",
+            expected="the weights of the model in config.yaml",
+            got=f"{path}: {str(fault).splitlines()[0]}",
+            remedy="it is damaged or from another version: train the run again",
+        ) from fault
+    return model.eval(), record, config
+
+
+def load_teacher(folder: Path, fold: ProtocolFold, name: str = "teacher") -> LiveTeacher:
+    """Load a finished run as the teacher of a fold.
+
+    Args:
+        folder: The teacher's run folder.
+        fold: The student's fold.
+        name: Member name.
+
+    Raises:
+        LeakageError: If it was trained or selected on test speakers of the fold.
+        ConfigError: If its classes differ.
+    """
+    model, record, _ = load_student(folder)
+    classes = list(fold.label_set.labels)
+    if record.protocol.classes != classes:
+        raise ConfigError(
+            "The teacher has other classes than the student.",
+            expected=", ".join(classes),
+            got=f"{', '.join(record.protocol.classes)} ({folder})",
+            remedy="train a teacher with the same label set (protocol.label_set)",
+        )
+    seen = set(record.protocol.speakers.get("train", [])) | set(record.protocol.speakers.get("validation", []))
+    if fold.selection != "test":
+        known = sort_naturally(seen & set(fold.speakers("test")))
+        if known:
+            raise LeakageError(
+                "The teacher has seen test speakers of this fold.",
+                expected=f"a teacher trained without speakers {', '.join(fold.speakers('test'))}",
+                got=f"{folder} was trained or selected on {', '.join(known)}",
+                remedy=f"train the teacher on the same fold (fold={fold.fold}) under the same protocol",
+            )
+    teacher_record = TeacherRecord(
+        name=name,
+        experiment=record.experiment,
+        run="/".join(folder.parts[-(3 + record.experiment.count("/") + 1) :]),
+        protocol_fingerprint=record.protocol.fingerprint,
+        trained_on=record.protocol.speakers.get("train", []),
+        parameters=record.parameters.get("total", 0),
+        metrics={key: value for key, value in record.metrics.items() if key.count("/") == 1 and "=" not in key},
+    )
+    return LiveTeacher(model, teacher_record)
+
+
+def judge_again(
+    folder: Path, split: str, checkpoint: str, moved: Mapping[str, str], cache_dir: str
+) -> tuple[RunRecord, PanelResult]:
+    """Judge a finished run's checkpoint on validation or test once more.
+
+    Args:
+        folder: Run folder.
+        split: ``test`` or ``validation``.
+        checkpoint: ``best`` or ``last``.
+        moved: ``root`` or ``path`` of the corpus, where it lies elsewhere now.
+        cache_dir: Folder for decoded audio.
+
+    Returns:
+        The run's record and the new result.
+
+    Raises:
+        DataError: If the corpus is no longer the one the run was trained on.
+    """
+    model, record, config = load_student(folder, checkpoint)
+    corpus = build(OmegaConf.merge(config.corpus, moved))
+    data: SpeechDataModule = build(
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir}),
+        corpus=corpus, protocol=build(config.protocol), fold=config.fold, seed=config.seed,
+    )  # fmt: skip
+    with console.progress("decoding audio") as data.progress:
+        data.setup()
+    if data.fold.fingerprint != record.protocol.fingerprint:
+        raise DataError(
+            "The corpus is not the one this run was trained on.",
+            expected=f"protocol fingerprint {record.protocol.fingerprint}",
+            got=data.fold.fingerprint,
+            remedy="give the corpus as it was (corpus.root=…): the same clips, labels and speakers",
+        )
+    labels_only = Objective({"cross_entropy": {"loss": CrossEntropy(), "weight": 1.0}})  # judging needs no teacher
+    module = DistillationModule(model, labels_only, record.protocol.classes, group_values=data.group_values)
+    trainer = lightning.Trainer(accelerator="auto", devices=1, logger=False, enable_checkpointing=False, **trainer_quietness())
+    judge = trainer.validate if split == "validation" else trainer.test
+    judge(module, datamodule=data, verbose=False)
+    return record, module.results[split]

@@ -1,0 +1,44 @@
+"""ser-kd train: train a teacher, a baseline or a distilled student on one fold, and judge it once on the test split."""
+
+from __future__ import annotations
+
+import shlex
+
+from ser_kd.runtime import console
+from ser_kd.runtime.composition import compose
+from ser_kd.runtime.validation import check_config
+
+
+def run(arguments: list[str]) -> int:
+    """Train one run.
+
+    Args:
+        arguments: ``key=value`` overrides of ``conf/train.yaml``.
+
+    Returns:
+        0; faults of the user's are raised.
+    """
+    config = compose("train", arguments)
+    check_config(config)
+    # late: torch and lightning take seconds to import, and a typo should be told at once
+    from ser_kd.tasks.training_run import describe_costs, execute_run, prepare_run
+
+    prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *arguments]))
+    console.show(prepared.fold.describe())
+    if config.dry_run:
+        console.table(describe_costs(prepared))
+        console.note("dry run: nothing was trained")
+        return 0
+    console.note(f"run folder {prepared.folder}")
+    record = execute_run(prepared)
+    shown = {
+        name.removeprefix("test/"): f"{record.metrics[name]:.4f}"
+        for name in ("test/ua", "test/wa", "test/f1_macro", "test/f1_weighted", "test/teacher_agreement")
+        if name in record.metrics
+    }
+    console.heading(f"{record.experiment}: test, fold {record.protocol.fold}, seed {record.seed}")
+    if record.protocol.selection == "test":
+        console.warn("the model was selected on this very test fold (protocol.validation=test_fold)")
+    console.table(shown)
+    return 0
+

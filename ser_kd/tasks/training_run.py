@@ -1,0 +1,336 @@
+"""One run from a checked configuration to its record; shared by the verbs that train."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+
+from ser_kd.contracts.batch import ModelInput
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.records import RunRecord
+from ser_kd.data.datamodule import SpeechDataModule
+from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.distill.distillation_module import DistillationModule
+from ser_kd.distill.fitting import fit_statistics
+from ser_kd.distill.live_teacher import LiveTeacher
+from ser_kd.models.costs import count_multiply_accumulates, measure_activation_bytes
+from ser_kd.models.freezing import count_parameters
+from ser_kd.runtime import console
+from ser_kd.runtime.build import build
+from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
+from ser_kd.runtime.paths import run_folder
+from ser_kd.runtime.progress import progress_callbacks, trainer_quietness
+from ser_kd.runtime.recording import identify, now, read_record, write_predictions, write_record
+from ser_kd.runtime.tracking import make_loggers
+from ser_kd.storage.atomic import write_text
+from ser_kd.tasks.finished_runs import find_teacher_run, load_teacher
+from ser_kd.tasks.run_figures import write_run_figures
+
+
+class _StopAfter(Callback):
+    """Ends training after a number of epochs, while schedules keep their planned length."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
+@dataclass
+class TrainingRun:
+    """Everything that is known of a run before it starts.
+
+    Args:
+        config: Checked configuration.
+        experiment: Name of the experiment.
+        command: Command line that makes it again.
+        data: One fold, audited.
+        teacher: Loaded teacher, or None.
+        identity: Hash of what changes the science.
+        folder: Run folder.
+    """
+
+    config: DictConfig
+    experiment: str
+    command: str
+    data: SpeechDataModule
+    teacher: LiveTeacher | None
+    identity: str
+    folder: Path
+
+    @property
+    def fold(self) -> ProtocolFold:
+        """The fold it is trained on."""
+        return self.data.fold
+
+    def make_module(self) -> DistillationModule:
+        """Build student and objective anew from the run's seed; statistics are fitted to the training split of now."""
+        lightning.seed_everything(self.config.seed, workers=True, verbose=False)
+        fold = self.fold
+        module = DistillationModule(
+            student=build(self.config.student, classes=len(fold.label_set)),
+            objective=build(self.config.objective),
+            classes=fold.label_set.labels,
+            teacher=self.teacher,
+            views=build(self.config.views),
+            optimizer=build(self.config.optimizer),
+            learning_rate_schedule=build(self.config.learning_rate_schedule),
+            class_counts=fold.class_counts("train"),
+            group_values=self.data.group_values,
+        )
+        return module
+
+    def make_trainer(self, callbacks: Sequence[Callback], loggers: Any) -> lightning.Trainer:
+        """Build the trainer."""
+        return build(
+            self.config.trainer,
+            callbacks=[*callbacks, *progress_callbacks(self.config.trainer.max_epochs)],
+            logger=loggers,
+            default_root_dir=str(self.folder),
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            **trainer_quietness(),
+        )
+
+
+def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRun:
+    """Read the data, audit the fold, find the teacher, and name the run.
+
+    Args:
+        config: Checked configuration of ``conf/train.yaml``.
+        experiment: Name of the experiment.
+        command: Command line that makes the run again.
+
+    Raises:
+        SerKdError: If anything the user chose cannot work together.
+    """
+    data: SpeechDataModule = build(
+        config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol), fold=config.fold, seed=config.seed
+    )
+    with console.progress("decoding audio") as data.progress:
+        data.setup()
+    if data.manifest.left_out:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in list(data.manifest.left_out.items())[:5])
+        console.warn(f"{len(data.manifest.left_out)} clips cannot be used and are left out: {shown}")
+    runs_root = Path(config.paths.runs)
+    teacher = None
+    if config.teacher is not None:
+        teacher_folder = _teacher_folder(config, data.fold, runs_root)
+        teacher = load_teacher(teacher_folder, data.fold)
+    plain = OmegaConf.to_container(config, resolve=True)
+    teacher_record = read_record(teacher_folder) if teacher is not None else None
+    identity = identify(plain, data.fold.fingerprint, teacher_record.identity if teacher_record else None)  # type: ignore[arg-type]
+    folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
+    return TrainingRun(config, experiment, command, data, teacher, identity, folder)
+
+
+def _teacher_folder(config: DictConfig, fold: ProtocolFold, runs_root: Path) -> Path:
+    if config.teacher.run is not None:
+        return Path(config.teacher.run)
+    if config.teacher.experiment is None:
+        raise ConfigError(
+            "The teacher is not named.",
+            expected="teacher.experiment=NAME or teacher.run=FOLDER",
+            got="both null",
+            remedy="name one, or set teacher=null",
+        )
+    name = config.teacher.experiment
+    root = next((f" corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)), "")
+    command = f"ser-kd train experiments={name}{root} fold={config.fold} seed={config.seed}"
+    return find_teacher_run(runs_root, name, fold, config.seed, command)
+
+
+def describe_costs(run: TrainingRun) -> dict[str, str]:
+    """Count what a run would cost, from a real forward pass on two clips, without training."""
+    module = run.make_module()
+    loader = run.data.plain_train_dataloader()
+    batch = next(iter(loader))
+    fit_statistics(module.student, [batch])  # for the shapes only; a real run fits to the whole split
+    counts = count_parameters(module.student)
+    pair = _first_clips(batch.model_input(), 2)
+    macs = count_multiply_accumulates(module.student, _first_clips(pair, 1))
+    activations = measure_activation_bytes(copy.deepcopy(module.student), pair) / 2 * run.data.batch_size
+    weights = counts["trainable"] * 4 * 4 + (counts["total"] - counts["trainable"]) * 4  # weights, gradients, two moments
+    teacher = 4 * run.teacher.parameter_count if run.teacher else 0
+    steps = len(run.data.train_dataloader())
+    epochs = run.config.trainer.max_epochs
+    return {
+        "student": f"{counts['trainable']:,} trainable and {counts['total']:,} total parameters (with running statistics)",
+        "teacher": f"{run.teacher.parameter_count:,} parameters, frozen ({run.teacher.record.run})" if run.teacher else "none",
+        "cost": f"{macs / 1e6:,.1f} M multiply-accumulates for {pair.waveforms.shape[1]:,} samples",
+        "steps": f"{epochs} epochs x {steps} steps of {run.data.batch_size} clips = {epochs * steps:,} steps",
+        "memory": f"about {(activations + weights + teacher) / 2**20:,.0f} MiB "
+        f"(activations {activations / 2**20:,.0f}, weights and optimizer {weights / 2**20:,.0f}, teacher {teacher / 2**20:,.0f})",
+        "run folder": str(run.folder),
+    }
+
+
+def execute_run(run: TrainingRun) -> RunRecord:
+    """Train, select on validation, judge once on test, and write everything down.
+
+    A finished run is found and returned; an interrupted one goes on from its last epoch.
+    """
+    found = read_record(run.folder)
+    if found is not None and found.status == "finished":
+        console.note(f"found finished run {run.folder}: nothing to do")
+        return found
+    record = _new_record(run, resumed=(run.folder / "checkpoints" / "last.ckpt").is_file())
+    write_record(run.folder, record)
+    write_text(run.folder / "config.yaml", OmegaConf.to_yaml(run.config, resolve=True))
+    write_text(run.folder / "protocol.txt", run.fold.describe() + "\n")
+    try:
+        _train_and_judge(run, record)
+    except BaseException as fault:
+        # an interrupted run stays 'running' and goes on next time; a broken one says why
+        if isinstance(fault, Exception):
+            record.status, record.failure = "failed", str(fault) or type(fault).__name__
+            write_record(run.folder, record)
+        raise
+    return record
+
+
+def _train_and_judge(run: TrainingRun, record: RunRecord) -> None:
+    config = run.config
+    loggers = make_loggers(
+        run.folder, config.logger.wandb, config.logger.project, config.logger.entity,
+        name=f"{run.experiment} fold {config.fold} seed {config.seed}",
+        group=f"{run.experiment} {run.identity}",
+        tags=[*config.logger.tags, f"fold={config.fold}", f"seed={config.seed}"],
+        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+    )  # fmt: skip
+    chosen_epochs = None
+    if config.refit:
+        chosen_epochs = _choose_epochs(run, record)
+        run.data.refit()
+        record.protocol = run.fold.to_record()
+    trainer, module = _fit(run, run.folder / "checkpoints", loggers, chosen_epochs, record)
+    weights = run.folder / "checkpoints" / ("last.ckpt" if config.refit else "best.ckpt")
+    if config.refit:
+        (run.folder / "checkpoints" / "best.ckpt").write_bytes(weights.read_bytes())
+    rows: list[dict[str, Any]] = []
+    for split in ("validation", "test") if run.fold.validation_set else ("test",):
+        start = time.perf_counter()
+        judge = trainer.validate if split == "validation" else trainer.test
+        judge(module, datamodule=run.data, ckpt_path=str(weights), verbose=False, weights_only=True)
+        record.timings[f"{split}_s"] = time.perf_counter() - start
+        result = module.results[split]
+        record.metrics |= {f"{split}/{name}": value for name, value in result.values.items()}
+        record.undefined |= {f"{split}/{name}": reason for name, reason in result.undefined.items()}
+        record.confusion[split] = result.confusion
+        if result.teacher_confusion:
+            record.teacher_confusion[split] = result.teacher_confusion
+        rows += module.predictions[split]
+    record.parameters = count_parameters(module.student)
+    example = next(iter(run.data.test_dataloader())).model_input()
+    record.multiply_accumulates = count_multiply_accumulates(module.student.cpu(), _first_clips(example, 1))
+    record.input_samples = _first_clips(example, 1).waveforms.shape[1]
+    write_predictions(run.folder, rows)
+    record.status, record.failure, record.finished_at = "finished", "", now()
+    write_record(run.folder, record)
+    write_run_figures(run.folder, record, rows)
+    for logger in loggers:
+        logger.finalize("success")
+
+
+def _fit(
+    run: TrainingRun, checkpoints: Path, loggers: Any, stop_after: int | None, record: RunRecord
+) -> tuple[lightning.Trainer, DistillationModule]:
+    config = run.config
+    module = run.make_module()
+    monitor = config.monitor if run.fold.validation_set else None
+    best = ModelCheckpoint(
+        dirpath=checkpoints, filename="best" if monitor else "latest", monitor=monitor, mode=config.monitor_mode, save_last=True,
+        enable_version_counter=False,
+    )  # fmt: skip
+    callbacks: list[Callback] = [best]
+    if config.patience is not None and monitor:
+        callbacks.append(EarlyStopping(monitor, patience=config.patience, mode=config.monitor_mode, check_finite=False))
+    if stop_after is not None:
+        callbacks.append(_StopAfter(stop_after))
+    trainer = run.make_trainer(callbacks, loggers)
+    last = checkpoints / "last.ckpt"
+    if not last.is_file():
+        fit_statistics(module.student, run.data.plain_train_dataloader())
+    start = time.perf_counter()
+    trainer.fit(module, datamodule=run.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    seconds = time.perf_counter() - start
+    record.timings["fit_s"] = record.timings.get("fit_s", 0.0) + seconds
+    record.epochs |= {"run": trainer.current_epoch, "planned": trainer.max_epochs or 0}
+    if monitor:
+        record.epochs["best"] = _epoch_of(checkpoints / "best.ckpt")
+    if trainer.current_epoch < (trainer.max_epochs or 0) and stop_after is None:
+        record.notes.append(f"stopped early after {trainer.current_epoch} of {trainer.max_epochs} epochs")
+    return trainer, module
+
+
+def _choose_epochs(run: TrainingRun, record: RunRecord) -> int:
+    """Train on the training split alone and give the best number of epochs on validation; remembered beside the run."""
+    note = run.folder / "selection.json"
+    if note.is_file():
+        chosen: dict[str, Any] = json.loads(note.read_text())
+    else:
+        checkpoints = run.folder / "checkpoints" / "selection"
+        trainer, module = _fit(run, checkpoints, False, None, record)
+        trainer.validate(module, datamodule=run.data, ckpt_path=str(checkpoints / "best.ckpt"), verbose=False, weights_only=True)
+        values = module.results["validation"].values
+        chosen = {"epochs": record.epochs["best"], "metrics": {f"validation/{name}": value for name, value in values.items()}}
+        write_text(note, json.dumps(chosen))
+    record.metrics |= chosen["metrics"]
+    record.epochs["best"] = chosen["epochs"]
+    record.notes.append(
+        f"refit: {chosen['epochs']} epochs chosen on validation, then trained anew on training and validation clips; "
+        "validation metrics are those of the selection"
+    )
+    return int(chosen["epochs"])
+
+
+def _epoch_of(checkpoint: Path) -> int:
+    import torch  # late: only here
+
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
+
+
+def _first_clips(inputs: ModelInput, count: int) -> ModelInput:
+    size = min(count, len(inputs.waveforms))
+    chosen = [*range(size), *[0] * (count - size)]
+    return ModelInput(
+        waveforms=inputs.waveforms[chosen],
+        lengths=inputs.lengths[chosen],
+        texts=None if inputs.texts is None else [inputs.texts[i] for i in chosen],
+        features={name: (values[chosen], lengths[chosen]) for name, (values, lengths) in inputs.features.items()},
+        keys=None if inputs.keys is None else inputs.keys[chosen],
+    )
+
+
+def _new_record(run: TrainingRun, resumed: bool) -> RunRecord:
+    objective = build(run.config.objective)
+    return RunRecord(
+        experiment=run.experiment,
+        identity=run.identity,
+        status="running",
+        seed=run.config.seed,
+        corpus=run.data.corpus.name,
+        protocol=run.fold.to_record(),
+        teachers=[run.teacher.record] if run.teacher else [],
+        sample_rate_hz=run.data.sample_rate_hz,
+        objective=objective.describe(),
+        clips_left_out=dict(run.data.manifest.left_out),
+        packages=installed_packages(),
+        hardware=describe_hardware(),
+        git_revision=git_revision(Path(__file__).parent),
+        command=run.command,
+        started_at=now(),
+        notes=["resumed from its last epoch"] if resumed else [],
+    )

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.data.sampling import KeyedBatchSampler
+
+LENGTHS = [(i * 37) % 101 + 1 for i in range(100)]
+
+
+def flat(sampler: KeyedBatchSampler) -> list[int]:
+    return [index for batch in sampler for _, index in batch]
+
+
+@pytest.mark.parametrize("bucket", [False, True])
+def test_each_clip_once_and_another_order_each_epoch(bucket: bool) -> None:
+    sampler = KeyedBatchSampler(LENGTHS, 8, seed=1, bucket_by_length=bucket)
+    first = list(sampler)
+    assert sorted(flat(sampler)) == list(range(100))
+    assert list(sampler) == first
+    assert len(first) == len(sampler) == 13
+    sampler.set_epoch(1)
+    assert flat(sampler) != [i for b in first for _, i in b]
+    assert all(epoch == 1 for batch in sampler for epoch, _ in batch)
+    assert list(KeyedBatchSampler(LENGTHS, 8, seed=2, bucket_by_length=bucket)) != first
+
+
+def test_buckets_waste_less_padding() -> None:
+    def waste(bucket: bool) -> int:
+        batches = list(KeyedBatchSampler(LENGTHS, 8, bucket_by_length=bucket))
+        return sum(max(LENGTHS[i] for _, i in b) * len(b) - sum(LENGTHS[i] for _, i in b) for b in batches)
+
+    assert waste(True) < 0.3 * waste(False)
+
+
+def test_ranks_share_without_repeating() -> None:
+    parts = [KeyedBatchSampler(LENGTHS[:99], 8, seed=3, rank=rank, world_size=2) for rank in range(2)]
+    both = [index for part in parts for index in flat(part)]
+    assert sorted(both) == list(range(99))
+    one = KeyedBatchSampler(LENGTHS[:99], 16, seed=3)
+    assert [sorted(i for _, i in b) for b in one] == [
+        sorted([i for _, i in a] + [i for _, i in b]) for a, b in zip(*map(list, parts), strict=True)
+    ]
+
+
+def test_balanced_draws_each_class_equally_often() -> None:
+    classes = [0] * 90 + [1] * 10
+    sampler = KeyedBatchSampler([1] * 100, 10, balance="class", class_indices=classes)
+    drawn = []
+    for epoch in range(30):
+        sampler.set_epoch(epoch)
+        drawn += [classes[i] for i in flat(sampler)]
+    assert 0.45 < sum(drawn) / len(drawn) < 0.55
+
+
+def test_evaluation_keeps_the_order() -> None:
+    assert flat(KeyedBatchSampler(LENGTHS, 7, shuffle=False)) == list(range(100))
+
+
+def test_drop_last() -> None:
+    sampler = KeyedBatchSampler(LENGTHS, 8, drop_last=True)
+    assert len(sampler) == 12
+    assert all(len(batch) == 8 for batch in sampler)
+
+
+def test_bad_input() -> None:
+    with pytest.raises(ConfigError, match="batch needs clips"):
+        KeyedBatchSampler(LENGTHS, 0)
+    with pytest.raises(ConfigError, match="balanced without classes"):
+        KeyedBatchSampler(LENGTHS, 8, balance="class", class_indices=[-1] * 100)
+    with pytest.raises(ConfigError, match="Unknown balance"):
+        KeyedBatchSampler(LENGTHS, 8, balance="speaker")  # type: ignore[arg-type]

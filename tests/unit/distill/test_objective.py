@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.outputs import Outputs, TeacherAnswers
+from ser_kd.distill.objective import Objective
+from ser_kd.distill.schedules import CosineSchedule, LinearSchedule, WarmupCosine
+
+
+class Constant(nn.Module):
+    def __init__(self, value: float, needs_teacher: bool = False, temperature: float | None = 1.0) -> None:
+        super().__init__()
+        self.value, self.needs_teacher, self.temperature = value, needs_teacher, temperature
+        self.calls = 0
+
+    def forward(self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None) -> Tensor:
+        self.calls += 1
+        assert student.logits is not None
+        return self.value * student.logits.sum()
+
+
+STUDENT = Outputs(logits=torch.ones(1, 1))
+BATCH = SpeechBatch(["a"], ["s"], torch.zeros(1, 4), torch.tensor([4]), torch.tensor([0]))
+
+
+def total(objective: Objective, progress: float = 0.0) -> float:
+    return float(objective(STUDENT, BATCH, None, progress)[0])
+
+
+def pair(alpha: float | None = 0.25, **options: object) -> Objective:
+    terms = {"ce": {"loss": Constant(1.0), "weight": "alpha"}, "kl": {"loss": Constant(10.0, True), "weight": "1 - alpha"}}
+    return Objective(terms, alpha=alpha, **options)  # type: ignore[arg-type]
+
+
+def test_weights_are_plain_factors() -> None:
+    objective = pair()
+    loss, parts = objective(STUDENT, BATCH, None)
+    assert float(loss) == pytest.approx(0.25 * 1 + 0.75 * 10)
+    assert {name: float(v) for name, v in parts.items()} == {"ce": 1.0, "kl": 10.0}
+    mixed = Objective({"a": {"loss": Constant(2.0), "weight": 3}, "b": {"loss": Constant(5.0), "weight": "beta"}}, beta=0.5)
+    assert total(mixed) == pytest.approx(8.5)
+
+
+def test_a_term_of_weight_zero_is_not_computed_and_its_teacher_not_asked() -> None:
+    objective = pair(alpha=1.0)
+    assert total(objective) == 1.0
+    assert objective.losses["kl"].calls == 0
+    assert not objective.listens_to_teacher(0.0)
+    assert pair().listens_to_teacher(0.0)
+    assert pair().terms_needing_teacher() == ["kl"]
+
+
+def test_schedules_replace_numbers_and_temperature_reaches_terms_without_one() -> None:
+    objective = pair(schedules={"alpha": LinearSchedule(1.0, 0.0)})
+    assert [round(total(objective, p), 6) for p in (0.0, 0.5, 1.0)] == [1.0, 5.5, 10.0]
+    warm, own = Constant(1.0, temperature=None), Constant(1.0, temperature=7.0)
+    objective = Objective(
+        {"a": {"loss": warm}, "b": {"loss": own}}, temperature=4.0, schedules={"temperature": LinearSchedule(4.0, 2.0)}
+    )
+    total(objective, 0.0)
+    assert warm.temperature == 4.0
+    total(objective, 1.0)
+    assert (warm.temperature, own.temperature) == (2.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: pair(alpha=None), "uses 'alpha'"),
+        (lambda: pair(alpha=1.5), "weight of 'kl' is negative"),
+        (lambda: Objective({"a": {"loss": Constant(1.0), "weight": "delta"}}), "uses 'delta'"),
+        (lambda: Objective({"a": {"loss": Constant(1.0, temperature=None)}}), "has no temperature"),
+        (lambda: Objective({"a": None}), "no term"),  # type: ignore[dict-item]
+        (lambda: pair(temperature=0.0), "must be positive"),
+        (lambda: pair(schedules={"apha": LinearSchedule(0, 1)}), "names nothing"),
+        (lambda: total(Objective({"a": {"loss": Constant(1.0), "weight": 0}})), "weight 0"),
+        (lambda: LinearSchedule(0, 1, until=0), "share of the training"),
+    ],
+)
+def test_bad_input(make, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        make()
+
+
+def test_a_term_set_to_null_is_switched_off() -> None:
+    assert total(Objective({"a": {"loss": Constant(2.0)}, "b": None})) == 2.0  # type: ignore[dict-item]
+
+
+def test_shapes_of_schedules() -> None:
+    assert [LinearSchedule(4, 1, until=0.5).value(p) for p in (0, 0.25, 0.5, 1)] == [4, 2.5, 1, 1]
+    assert CosineSchedule(2, 0).value(0.5) == pytest.approx(1.0)
+    warm = WarmupCosine(0.1, floor=0.2)
+    assert warm.value(0.05) == pytest.approx(0.5)
+    assert warm.value(0.1) == pytest.approx(1.0)
+    assert warm.value(1.0) == pytest.approx(0.2)
+    assert WarmupCosine(0.0).value(0.0) == 1.0

@@ -1,0 +1,30 @@
+import torch
+
+from ser_kd.functional.levels import amplitude_to_db, db_to_amplitude, gain_for_snr, root_mean_square
+
+
+def test_level_over_valid_samples_only():
+    waveforms = torch.tensor([[3.0, -4.0, 9.0, float("nan")], [1.0, 1.0, 1.0, 1.0], [5.0, 0.0, 0.0, 0.0]])
+    level = root_mean_square(waveforms, torch.tensor([2, 4, 0]))
+    torch.testing.assert_close(level, torch.tensor([12.5**0.5, 1.0, 0.0]))
+    torch.testing.assert_close(root_mean_square(waveforms[1:]), torch.tensor([1.0, 2.5]))
+
+
+def test_decibels_there_and_back():
+    assert amplitude_to_db(torch.tensor([0.1, 1.0, 0.0])).tolist() == [-20.0, 0.0, -torch.inf]
+    amplitude = torch.tensor([0.01, 0.5, 3.0])
+    torch.testing.assert_close(db_to_amplitude(amplitude_to_db(amplitude)), amplitude)
+
+
+def test_gain_reaches_the_wanted_ratio():
+    generator = torch.Generator().manual_seed(0)
+    speech, noise = torch.randn(5, 4000, generator=generator) * 0.2, torch.rand(5, 4000, generator=generator)
+    wanted = torch.tensor([0.0, 5.0, 10.0, 15.0, 20.0])
+    gain = gain_for_snr(root_mean_square(speech), root_mean_square(noise), wanted)
+    measured = amplitude_to_db(root_mean_square(speech)) - amplitude_to_db(root_mean_square(gain[:, None] * noise))
+    assert (measured - wanted).abs().max() < 0.01
+
+
+def test_silence_needs_no_gain():
+    gain = gain_for_snr(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]), torch.tensor([5.0, 5.0]))
+    assert gain.tolist() == [0.0, 0.0]
