@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ser_kd import __version__
 from ser_kd.contracts.errors import ConfigError, SerKdError
+from ser_kd.runtime import console
 from ser_kd.runtime.catalog import Catalog, read_key_comments
-from ser_kd.runtime.console import print_error, print_line, print_values
 from ser_kd.runtime.extras import check_extra
 from ser_kd.runtime.faults import join_names, suggest
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
@@ -33,14 +33,14 @@ class Verb:
         example: A command line that works.
         extras: Extras that bring what it imports.
         modules: The modules it really imports, where it needs fewer than the extras bring.
-        composed: Whether its words choose groups and keys of ``conf/``.
+        root: The root file of ``conf/`` whose groups and keys its words choose; None where it has words of its own.
     """
 
     line: str
     example: str
     extras: tuple[str, ...] = ("train",)
     modules: tuple[str, ...] = ()
-    composed: bool = True
+    root: str | None = None
 
 
 VERBS: dict[str, Verb] = {
@@ -48,27 +48,35 @@ VERBS: dict[str, Verb] = {
         "distil a teacher into a student on speech made offline, and show the table",
         "ser-kd demo",
         extras=("train", "demo"),
+        root="train",
     ),
     "prepare": Verb(
-        "decode a corpus into the cache, so that training starts at once", "ser-kd prepare corpus=ravdess corpus.root=$RAVDESS"
+        "decode a corpus into the cache, so that training starts at once",
+        "ser-kd prepare corpus=ravdess corpus.root=$RAVDESS",
+        root="prepare",
     ),
     "check": Verb(
         "prove that no speaker, file or identical audio crosses a split",
         "ser-kd check corpus=ravdess corpus.root=$RAVDESS protocol=ravdess_actors5",
+        root="check",
     ),
     "train": Verb(
         "train a teacher, a baseline or a distilled student on one fold",
         "ser-kd train experiments=wav_to_mfcc/ce_kl corpus.root=$RAVDESS fold=0",
+        root="train",
     ),
-    "evaluate": Verb("judge a finished run's checkpoint again", "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0"),
+    "evaluate": Verb(
+        "judge a finished run's checkpoint again",
+        "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0",
+        root="evaluate",
+    ),
     "report": Verb(
         "make one page of tables, curves and matrices from the records of runs",
         "ser-kd report",
-        modules=("pandas", "matplotlib", "jinja2", "scipy"),
-        composed=False,
+        modules=("pandas", "matplotlib", "jinja2"),
     ),
-    "doctor": Verb("look at this machine and the installation, and say what to mend", "ser-kd doctor", extras=(), composed=False),
-    "list": Verb("list experiments, corpora, protocols and other options", "ser-kd list student", extras=(), composed=False),
+    "doctor": Verb("look at this machine and the installation, and say what to mend", "ser-kd doctor", extras=()),
+    "list": Verb("list experiments, corpora, protocols and other options", "ser-kd list student", extras=()),
 }
 """Every verb there is; the task of each is ``ser_kd.tasks.<verb>`` with ``run(arguments) -> exit code``."""
 
@@ -88,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SerKdError as fault:
         if os.environ.get("SER_KD_TRACEBACK"):
             traceback.print_exc()
-        print_error(fault)
+        console.show_error(fault)
         return USER_FAULT
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
@@ -108,7 +116,7 @@ def _dispatch(words: list[str]) -> int:
         print_help() if len(words) < 2 else print_verb_help(_known_verb(words[1]))
         return DONE
     if words[0] in ("--version", "-V"):
-        print_line(f"ser-kd {__version__}")
+        console.show(f"ser-kd {__version__}")
         return DONE
     name = _known_verb(words[0])
     if any(word in ("-h", "--help") for word in words[1:]):
@@ -133,41 +141,41 @@ def _known_verb(name: str) -> str:
 
 def print_help() -> None:
     """Print what the program does and its verbs."""
-    print_line(f"ser-kd {__version__}: knowledge distillation in speech emotion recognition\n")
-    print_line("usage: ser-kd VERB [key=value …]\n")
-    print_values((f"  {name}", verb.line) for name, verb in VERBS.items())
-    print_line("\nFirst steps:      ser-kd doctor, then ser-kd demo")
-    print_line("About one verb:   ser-kd VERB --help")
-    print_line("What there is:    ser-kd list")
-    print_line("Exit codes:       0 done, 2 the input is wrong (one message), 1 our fault, 130 stopped")
+    console.show(f"ser-kd {__version__}: knowledge distillation in speech emotion recognition\n")
+    console.show("usage: ser-kd VERB [key=value …]\n")
+    console.table((f"  {name}", verb.line) for name, verb in VERBS.items())
+    console.show("\nFirst steps:      ser-kd doctor, then ser-kd demo")
+    console.show("About one verb:   ser-kd VERB --help")
+    console.show("What there is:    ser-kd list")
+    console.show("Exit codes:       0 done, 2 the input is wrong (one message), 1 our fault, 130 stopped")
 
 
 def print_verb_help(name: str) -> None:
     """Print a verb's usage and, where it is composed from ``conf/``, its groups, options and keys."""
     verb = VERBS[name]
-    print_line(f"ser-kd {name}: {verb.line}\n")
     spec = importlib.util.find_spec(f"ser_kd.tasks.{name}")
     # Read, not imported: a task may import torch, and help answers at once.
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) if spec and spec.origin else None
-    if docstring:
-        print_line(f"{docstring}\n")
-    print_line(f"example: {verb.example}")
-    if verb.composed:
-        _print_choices(name)
+    console.show((docstring or f"ser-kd {name}: {verb.line}").replace("``", ""))
+    console.show(f"\nexample: {verb.example}")
+    if verb.root:
+        check_extra("train", verb=name, modules=("hydra",))
+        _print_choices(verb.root)
 
 
-def _print_choices(name: str) -> None:
-    check_extra("train", verb=name, modules=("hydra",))
+def _print_choices(root_name: str) -> None:
     from ser_kd.runtime.command_line import read_root_file
 
     catalog = Catalog(find_conf_dir(), find_experiment_roots())
-    root = read_root_file(name, catalog)
-    print_line("\ngroups, as GROUP=OPTION ('ser-kd list GROUP' describes the options; * is taken where none is chosen):")
-    print_values((f"  {group}", _show_options(catalog, group, option)) for group, option in root.groups.items())
-    comments = read_key_comments(catalog.conf_dir / f"{name}.yaml")
-    print_line("\nkeys, as KEY=VALUE (those of an option as GROUP.KEY=VALUE):")
+    root = read_root_file(root_name, catalog)
+    console.show("\ngroups, as GROUP=OPTION ('ser-kd list GROUP' describes the options; * is taken where none is chosen):")
+    console.table((f"  {group}", _show_options(catalog, group, option)) for group, option in root.groups.items())
+    comments = read_key_comments(catalog.conf_dir / f"{root_name}.yaml")
+    console.show("\nkeys, as KEY=VALUE (those of an option as GROUP.KEY=VALUE):")
     own = [(key, value) for key, value in root.values.items() if key not in root.groups]
-    print_values((f"  {key}={'null' if value is None else str(value).lower()}", comments.get(key, "")) for key, value in own)
+    flat = [(f"{key}.{inner}", part, key) for key, value in own if isinstance(value, dict) for inner, part in value.items()]
+    flat = [(key, value, key) for key, value in own if not isinstance(value, dict)] + flat
+    console.table((f"  {key}={'null' if value is None else str(value).lower()}", comments.get(outer, "")) for key, value, outer in flat)
 
 
 def _show_options(catalog: Catalog, group: str, chosen: str | None) -> str:

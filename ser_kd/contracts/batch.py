@@ -58,6 +58,7 @@ class SpeechBatch:
         dimensions: (B, 3) float32 arousal, dominance, valence in [0, 1], NaN where missing; or None.
         dimension_mask: (B, 3) bool, True where annotated; or None.
         groups: Attribute -> B values, to report by (gender, intensity).
+        class_names: C class names in the order of ``classes``; empty where there are none.
     """
 
     ids: list[str]
@@ -72,6 +73,7 @@ class SpeechBatch:
     dimensions: Tensor | None = None
     dimension_mask: Tensor | None = None
     groups: dict[str, list[str]] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

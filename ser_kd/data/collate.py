@@ -27,12 +27,15 @@ class SpeechCollation:
         clip_samples: Longest clip, in samples; longer ones are cropped. None keeps every clip whole (``masked`` only).
         padding: See above.
         random_crop: Crop at a random place drawn by the clip's key (training) instead of in the middle.
+        class_names: Classes in the order of the clips' indices; every batch carries them.
 
     Raises:
         ConfigError: If a fixed padding has no ``clip_samples``.
     """
 
-    def __init__(self, clip_samples: int | None = None, padding: Padding = "masked", random_crop: bool = False) -> None:
+    def __init__(
+        self, clip_samples: int | None = None, padding: Padding = "masked", random_crop: bool = False, class_names: Sequence[str] = ()
+    ) -> None:
         if padding not in ("masked", "center", "right"):
             raise ConfigError(
                 "Unknown padding.", expected="masked, center or right", got=str(padding), remedy="set datamodule.padding to one of them"
@@ -51,6 +54,7 @@ class SpeechCollation:
         self.clip_samples = clip_samples
         self.padding = padding
         self.random_crop = random_crop
+        self.class_names = tuple(class_names)
 
     def __call__(self, clips: Sequence[SpeechClip]) -> SpeechBatch:
         keys = torch.tensor([clip.key for clip in clips], dtype=torch.int64)
@@ -77,6 +81,7 @@ class SpeechCollation:
             dimensions=dimensions if has_dimensions else None,
             dimension_mask=~dimensions.isnan() if has_dimensions else None,
             groups={name: [u.groups.get(name, "") for u in utterances] for name in names},
+            class_names=self.class_names,
         )
 
     def _crop(self, waveform: Tensor, key: Tensor) -> Tensor:

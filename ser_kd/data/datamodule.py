@@ -198,7 +198,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         return DataLoader(
             dataset,
             batch_sampler=sampler,
-            collate_fn=SpeechCollation(self.clip_samples, self.padding, random_crop=training),
+            collate_fn=SpeechCollation(self.clip_samples, self.padding, random_crop=training, class_names=self.label_set.labels),
             num_workers=self.workers,
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),

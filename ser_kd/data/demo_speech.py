@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from scipy import fft, ndimage, signal
 
-from ser_kd.data.demo_sentences import compose_sentence
+from ser_kd.data.demo_sentences import EMOTIVE_SENTENCES, SHARED_SENTENCES, SLOT_WORDS, compose_sentence
 from ser_kd.data.espeak import VoiceShape, speak
 from ser_kd.storage.audio_files import resample
 
@@ -68,6 +68,24 @@ DIMENSION_SPREAD = 0.05
 """Standard deviation of the raters' mean."""
 
 
+def describe_settings() -> dict[str, object]:
+    """Give all constants on which the audio depends, as plain data to be hashed."""
+    return {
+        "version": VERSION,
+        "emotion_cues": {emotion: list(row) for emotion, row in EMOTION_CUES.items()},
+        "clip_spread": list(CLIP_SPREAD),
+        "speaker_spread": list(SPEAKER_SPREAD),
+        "intensity_strength": dict(INTENSITY_STRENGTH),
+        "strength_spread": STRENGTH_SPREAD,
+        "snr_db": list(SNR_DB),
+        "emotion_dimensions": {emotion: list(row) for emotion, row in EMOTION_DIMENSIONS.items()},
+        "dimension_spread": DIMENSION_SPREAD,
+        "shared_sentences": list(SHARED_SENTENCES),
+        "emotive_sentences": {emotion: list(rows) for emotion, rows in EMOTIVE_SENTENCES.items()},
+        "slot_words": {slot: list(words) for slot, words in SLOT_WORDS.items()},
+    }
+
+
 def draw_generator(*key: object) -> np.random.Generator:
     """Give a generator whose draws depend on the version and the key alone, not on process or order."""
     text = "\x1f".join(map(str, (VERSION, *key)))
@@ -90,7 +108,6 @@ class DemoSpeaker:
         strength: Emotion -> factor on its cues.
         reverberation_s: Time in which the room decays by 60 dB.
         direct_db: Direct sound over reverberation.
-        noise_slope: Power spectrum of the room's noise falls as 1 / f to this power.
     """
 
     name: str
@@ -104,7 +121,6 @@ class DemoSpeaker:
     strength: Mapping[str, float]
     reverberation_s: float
     direct_db: float
-    noise_slope: float
 
 
 @cache
@@ -116,22 +132,21 @@ def draw_speaker(number: int) -> DemoSpeaker:
     """
     draw = draw_generator("speaker", number)
     female = number % 2 == 1
-    tract = draw.normal(115 if female else 98, 3.5)
-    formants = [(round(tract * draw.normal(1, 0.025)), round(draw.normal(95, 9)), round(draw.normal(125, 12))) for _ in range(9)]
+    tract = (116 if female else 98) * draw.uniform(0.96, 1.04)
+    formants = [(round(tract * draw.uniform(0.97, 1.03)), round(draw.uniform(82, 108)), round(draw.uniform(105, 145))) for _ in range(9)]
     formants[0] = (100, 100, 100)  # the voice bar, no resonance of the tract
     return DemoSpeaker(
         name=f"spk{number:02d}",
         gender="female" if female else "male",
         session=f"ses{(number + 1) // 2}",
-        pitch_hz=float((195 if female else 112) * 2 ** (draw.normal(0, 2.0) / 12)),
+        pitch_hz=float((195 if female else 112) * 2 ** (draw.uniform(-2.5, 2.5) / 12)),
         words_per_minute=float(draw.uniform(160, 195)),
         formants=tuple(formants),
         consonants=round(draw.uniform(70, 120)),
-        cues=draw.normal(0, SPEAKER_SPREAD),
+        cues=draw.uniform(-1, 1, len(CUES)) * SPEAKER_SPREAD,
         strength={emotion: float(np.exp(draw.normal(0, STRENGTH_SPREAD))) for emotion in EMOTION_CUES},
         reverberation_s=float(draw.uniform(0.1, 0.45)),
         direct_db=float(draw.uniform(6, 16)),
-        noise_slope=float(draw.uniform(0.4, 1.8)),
     )
 
 
@@ -227,7 +242,7 @@ def synthesise_clip(clip: DemoClip, sample_rate_hz: int) -> np.ndarray:
     quiet_room = np.concatenate([pauses[0], voiced, pauses[1]])
     dry = quiet_room / _rms(voiced)
     clean = _add_room(dry, sample_rate_hz, speaker, draw)
-    noise = _draw_noise(len(clean), speaker.noise_slope, draw) * 10 ** (-draw.uniform(*SNR_DB) / 20)
+    noise = _draw_noise(len(clean), draw.uniform(0.4, 1.6), draw) * 10 ** (-draw.uniform(*SNR_DB) / 20)
     recorded = (clean + noise) * 10 ** ((-27.0 + cues["level"]) / 20)
     return (recorded / max(1.0, float(np.abs(recorded).max()) / 0.99)).astype(np.float32)
 

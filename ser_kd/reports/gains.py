@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from ser_kd.contracts.errors import DataError
 from ser_kd.reports.aggregate import ProtocolBoard, SystemRow
-from ser_kd.reports.significance import RESAMPLES, Answers, Interval, bootstrap_difference, read_answers
+from ser_kd.reports.significance import (
+    RESAMPLES,
+    Answers,
+    Interval,
+    bootstrap_difference,
+    count_confusion,
+    read_answers,
+    unweighted_accuracy,
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,8 @@ class Gain:
         teacher: The teacher on the same folds, or None.
         interval: UA(distilled) - UA(alone) and its paired interval.
         folds: The folds that both ran.
+        before: UA of the sister on those folds, pooled.
+        after: UA of the distilled student on them.
     """
 
     distilled: SystemRow
@@ -27,6 +37,8 @@ class Gain:
     teacher: SystemRow | None
     interval: Interval
     folds: tuple[int, ...]
+    before: float
+    after: float
 
     @property
     def is_certain(self) -> bool:
@@ -51,10 +63,12 @@ def find_gains(board: ProtocolBoard, *, resamples: int = RESAMPLES) -> list[Gain
         if sister is None or not folds:
             continue
         try:
-            interval = bootstrap_difference(_take_folds(row, folds), _take_folds(sister, folds), resamples=resamples)
+            answers = (_take_folds(row, folds), _take_folds(sister, folds))
+            interval = bootstrap_difference(*answers, resamples=resamples)
         except DataError:
             continue
-        gains.append(Gain(row, sister, find_teacher(board, row), interval, folds))
+        after, before = (float(unweighted_accuracy(count_confusion(part))) for part in answers)
+        gains.append(Gain(row, sister, find_teacher(board, row), interval, folds, before, after))
     return gains
 
 

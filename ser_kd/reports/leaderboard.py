@@ -36,8 +36,8 @@ def leaderboard(board: ProtocolBoard) -> Table:
     names = name_systems(board.rows)
     rows = []
     for row, name in zip(board.rows, names, strict=True):
-        test_marked = name + (" (selected on test)" if "test" in row.selections else "")
-        cells = [test_marked, ROLES[row.role], format_estimate(row.estimate("ua"))]
+        mark = {"test": " (selected on test)", "refit": " (refit)"}.get(row.selections[-1] if row.selections else "", "")
+        cells = [name + mark, ROLES[row.role], format_estimate(row.estimate("ua"))]
         cells += [_format_interval(row.estimate("ua")), describe_folds(row)] if several else []
         cells += [format_share(board.chance.get("ua", math.nan))]
         cells += [format_estimate(row.estimate(metric), brief=True) for metric in ("wa", "f1_macro", "f1_weighted")]
@@ -48,26 +48,13 @@ def leaderboard(board: ProtocolBoard) -> Table:
     return Table(tuple(columns), tuple(rows), tuple(_explain(board, names)), title)
 
 
-def leaderboard_numbers(board: ProtocolBoard) -> Table:
-    """Make the same table for a program: one number per cell, full precision, empty where undefined."""
+def leaderboard_numbers(boards: Sequence[ProtocolBoard]) -> Table:
+    """Make one table of all protocols for a program: a number per cell at full precision, empty where undefined."""
     heads = ["experiment", "identity", "role", "corpus", "protocol", "fingerprint", "selection", "runs", "folds", "seeds"]
     for metric in METRICS:
         heads += [metric, f"{metric}_std", f"{metric}_low", f"{metric}_high"]
     heads += ["resampled", "chance_ua", "chance_wa", "trainable_parameters", "total_parameters", "teacher_agreement", "validation_ua"]
-    rows = []
-    for row in board.rows:
-        cells = [row.experiment, row.identity, row.role, board.corpus, board.protocol.name, board.protocol.fingerprint]
-        cells += [" ".join(row.selections), str(len(row.runs)), " ".join(map(str, row.folds)), " ".join(map(str, row.seeds))]
-        for metric in METRICS:
-            told = row.estimate(metric)
-            ends = (told.interval.low, told.interval.high) if told.interval else (None, None)
-            cells += [_exactly(told.mean), _exactly(told.std), *map(_exactly, ends)]
-        interval = row.estimate("ua").interval
-        cells += [f"{interval.units} {interval.unit}" if interval else ""]
-        cells += [_exactly(board.chance.get("ua")), _exactly(board.chance.get("wa"))]
-        cells += [_exactly(row.parameters.get(kind)) for kind in ("trainable", "total")]
-        cells += [_exactly(row.estimate("teacher_agreement").mean), _exactly(row.validation_ua)]
-        rows.append(tuple(cells))
+    rows = [_number_row(board, row) for board in boards for row in board.rows]
     return Table(tuple(Column(name) for name in heads), tuple(rows))
 
 
@@ -131,8 +118,8 @@ def _explain(board: ProtocolBoard, names: Sequence[str]) -> list[str]:
         told = row.estimate("ua").interval
         if told:
             kind = f"{told.units} {told.unit}" + (" within each class" if told.unit == "utterances" else "")
-            units.setdefault(f"{100 * told.level:.0f} % bootstrap interval, {told.resamples} resamples of {kind}", []).append(name)
-    notes += [f"In brackets: {text}" + (f" ({', '.join(which)})" if len(units) > 1 else "") + "." for text, which in units.items()]
+            units.setdefault(f"{100 * told.level:.0f} % bootstrap, {told.resamples} resamples of {kind}", []).append(name)
+    notes += [f"Interval: {text}" + (f" ({', '.join(which)})" if len(units) > 1 else "") + "." for text, which in units.items()]
     if any(row.estimate("ua").std is not None for row in board.rows):
         notes.append("± standard deviation over runs; UA pooled counts the clips of all folds as one test set.")
     if "ua" in board.chance:
@@ -141,6 +128,8 @@ def _explain(board: ProtocolBoard, names: Sequence[str]) -> list[str]:
     notes.append(
         "Trainable parameters, and all of them with running statistics; agreement: clips on which a student answers as its teacher."
     )
+    if any("refit" in row.selections for row in board.rows):
+        notes.append("Refit: epochs were chosen on validation, then training and validation clips trained together; test was touched once.")
     notes += board.notes
     notes += _unique(warning for protocol in board.protocols for warning in protocol.warnings)
     for name, row in zip(names, board.rows, strict=True):
@@ -148,6 +137,21 @@ def _explain(board: ProtocolBoard, names: Sequence[str]) -> list[str]:
         undefined = {metric: told.reason for metric, told in row.estimates.items() if math.isnan(told.mean) and told.reason}
         notes += [f"{name}: {metric} is undefined: {reason}." for metric, reason in undefined.items()]
     return notes
+
+
+def _number_row(board: ProtocolBoard, row: SystemRow) -> tuple[str, ...]:
+    cells = [row.experiment, row.identity, row.role, board.corpus, board.protocol.name, board.protocol.fingerprint]
+    cells += [" ".join(row.selections), str(len(row.runs)), " ".join(map(str, row.folds)), " ".join(map(str, row.seeds))]
+    for metric in METRICS:
+        told = row.estimate(metric)
+        ends = (told.interval.low, told.interval.high) if told.interval else (None, None)
+        cells += [_exactly(told.mean), _exactly(told.std), *map(_exactly, ends)]
+    interval = row.estimate("ua").interval
+    cells += [f"{interval.units} {interval.unit}" if interval else ""]
+    cells += [_exactly(board.chance.get("ua")), _exactly(board.chance.get("wa"))]
+    cells += [_exactly(row.parameters.get(kind)) for kind in ("trainable", "total")]
+    cells += [_exactly(row.estimate("teacher_agreement").mean), _exactly(row.validation_ua)]
+    return tuple(cells)
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

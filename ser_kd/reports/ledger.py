@@ -148,7 +148,8 @@ def read_predictions(folder: Path) -> pd.DataFrame | None:
 def read_curves(folder: Path) -> pd.DataFrame | None:
     """Read a run's ``logs/metrics.csv`` and draw its sparse rows together to one row per epoch.
 
-    Training values are averaged over the epoch's rows; of all others the last one stands.
+    Training values are averaged over the epoch's rows; of all others the last one stands. What was logged when the chosen
+    checkpoint was judged after training is no epoch and is left out.
 
     Returns:
         Indexed by epoch, counted from 1; None where nothing was logged.
@@ -176,6 +177,9 @@ def read_curves(folder: Path) -> pd.DataFrame | None:
     columns = [str(name) for name in frame.columns if name not in ("epoch", "step")]
     if frame.empty or not columns:
         return None
+    trained = [name for name in columns if name.startswith("train/")]
+    if trained:
+        frame = frame[frame["epoch"].isin(frame.loc[frame[trained].notna().any(axis=1), "epoch"])]
     how = {name: "mean" if name.startswith("train/") else "last" for name in columns}
     curves = frame.groupby(frame["epoch"].astype(int) + 1)[columns].agg(how).dropna(axis=1, how="all")
     return curves if len(curves.columns) else None

@@ -158,12 +158,17 @@ def _compare(figure: PublishedFigure, board: ProtocolBoard | None, row: SystemRo
 
     spread = f" ± {std * scale:,.{decimals}f}" if std is not None else ""
     ours_text = "" if math.isnan(ours) else show(ours, "", "") + spread + unit
-    place = f"{board.corpus}, {board.protocol.name}, {describe_folds(row)}" if board and row and ours_text else ""
+    place = f"{_name_place(board)}, {describe_folds(row)}" if board and row and ours_text else ""
     return (
         *(figure.model, figure.variant, figure.metric.removeprefix(f"{SPLIT}/")),
         *(show(figure.value, "", unit), ours_text, show(ours - figure.value, "+", difference_unit)),
         *(place, figure.source, figure.note),
     )
+
+
+def _name_place(board: ProtocolBoard) -> str:
+    name = board.protocol.name
+    return name if name.startswith(board.corpus) else f"{board.corpus}, {name}"
 
 
 def _look_up(row: SystemRow, metric: str) -> tuple[float, float | None]:

@@ -73,7 +73,7 @@ _RC: Any = {
     "legend.labelcolor": INK,
     "figure.facecolor": SURFACE,
     "figure.dpi": 100,
-    "savefig.dpi": 180,
+    "savefig.dpi": 220,
     "svg.fonttype": "none",  # text stays text: small files, and the page's own type
     "svg.hashsalt": "ser_kd",  # the same figure is the same file
 }
@@ -87,7 +87,13 @@ def in_house_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.rc_context(_RC):
-            return draw(*args, **kwargs)
+            figure = draw(*args, **kwargs)
+            # Constrained layout moves a little with every drawing; solved once, all files of a figure agree.
+            engine = figure.get_layout_engine()
+            if engine is not None:
+                engine.execute(figure)
+                figure.set_layout_engine("none")
+            return figure
 
     return drawn
 
@@ -141,7 +147,8 @@ def draw_inline_svg(figure: Figure, prefix: str, description: str) -> str:
     text = re.sub(r"font-family: [^;\"]*;?|font: (\S+) [^;\"]*", lambda found: f"font-size: {found[1]}" if found[1] else "", text)
     for colour, variable in CSS_VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    text = re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    # inside tags only: a label such as 0.845 keeps its decimals
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag[0]), text)
     text = re.sub(r">\s+<", "><", text)
     return re.sub(r"^<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", lambda found: _open_svg(found[1], description), text)
 
@@ -156,4 +163,4 @@ def tidy_axes(axes: Axes, *, grid: str = "y") -> None:
 
 def _open_svg(view_box: str, description: str) -> str:
     plain = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {view_box} role="img" aria-label="{plain}">'
+    return f'<svg {view_box} role="img" aria-label="{plain}">'

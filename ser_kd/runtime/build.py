@@ -43,6 +43,8 @@ def build(node: Any, **late: Any) -> Any:
         cause = fault.__cause__
         if isinstance(cause, SerKdError):
             raise cause from cause.__cause__
+        if cause is not None and not isinstance(cause, (TypeError, ValueError, ImportError)):
+            raise cause from cause.__cause__
         raise _refused(fault, place, node) from fault
     except (TypeError, ValueError) as fault:
         raise _refused(fault, place, node) from fault

@@ -29,8 +29,9 @@ class Catalog:
         return name == EXPERIMENTS_GROUP or (bool(name) and (self.conf_dir / name).is_dir())
 
     def groups(self) -> list[str]:
-        """Give the names of all groups."""
-        return [*sorted(folder.name for folder in self.conf_dir.iterdir() if folder.is_dir()), EXPERIMENTS_GROUP]
+        """Give the names of all groups that have options."""
+        folders = sorted(folder.name for folder in self.conf_dir.iterdir() if folder.is_dir())
+        return [*(name for name in folders if self.options(name)), EXPERIMENTS_GROUP]
 
     def options(self, group: str) -> dict[str, Path]:
         """Give a group's options and their files, ``folder/name`` for those in a folder of their own; empty for no group."""

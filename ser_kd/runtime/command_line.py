@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog, own_experiment_name, read_experiments
-from ser_kd.runtime.experiment_source import unreadable_yaml
+from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog, own_experiment_name, read_experiments, read_key_comments
+from ser_kd.runtime.experiment_source import find_wrong_choices, unreadable_yaml
 from ser_kd.runtime.faults import join_names, raise_faults, suggest
 
 
@@ -65,7 +65,7 @@ def check_names_and_options(overrides: Sequence[Override], task: str, catalog: C
         key, word = override.key_or_group, str(override.input_line)
         first = key.partition(".")[0]
         if first.partition("/")[0] not in known:
-            near = suggest(key, known) or suggest(first, known)
+            near = suggest(key, known) or suggest(first, known) or suggest(key, _list_option_keys(root, catalog))
             faults.append(unknown_key(key, word, known, f"one of {join_names(root.names())}", near))
         elif override.is_add() and override.get_key_element().lstrip("+") in root.groups:
             faults.append(already_there(word, key))
@@ -89,6 +89,16 @@ class RootFile:
     def names(self) -> list[str]:
         """Give everything a word may begin with."""
         return sorted({*self.values, *self.groups})
+
+
+def _list_option_keys(root: RootFile, catalog: Catalog) -> list[str]:
+    """List ``group.key`` for every option a task could take, for whoever left the group out."""
+    keys = set()
+    for group in root.groups:
+        name, _, package = group.partition("@")
+        for path in catalog.options(name).values():
+            keys |= {f"{package or name}.{key}" for key in read_key_comments(path)}
+    return sorted(keys)
 
 
 def read_root_file(task: str, catalog: Catalog) -> RootFile:
@@ -188,7 +198,7 @@ def _several_values(word: str) -> ConfigError:
         f"'{key}' was given several values.",
         expected="one value per run",
         got=word,
-        remedy=f"for a list write '{key}=[{value}]', for a text with a comma \"{key}='{value}'\"; for several runs call ser-kd several times",
+        remedy=f"for a list write '{key}=[{value}]', for a text with a comma \"{key}='{value}'\"; for several runs give several commands",
     )
 
 
@@ -201,7 +211,7 @@ def _check_options(group: str, value: object, catalog: Catalog) -> list[ConfigEr
         if option not in options:
             faults.append(_unknown_option(group, option, options, catalog))
         elif group == EXPERIMENTS_GROUP:
-            faults += _find_doubles(option, catalog)
+            faults += _find_doubles(option, catalog) or find_wrong_choices(catalog.options(group)[option], catalog)
     return faults
 
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose as compose_with_hydra
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ser_kd.contracts.errors import ConfigError
 from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog
 from ser_kd.runtime.command_line import already_there, check_names_and_options, is_addition, parse_words, read_root_file, unknown_key
+from ser_kd.runtime.composition_faults import find_broken_interpolations, missing_value, nothing_chosen, translate, unchosen_group
 from ser_kd.runtime.experiment_source import register_experiment_source, unreadable_yaml
-from ser_kd.runtime.faults import join_names, raise_faults, suggest
+from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.runtime.key_lists import list_keys, list_missing_keys
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 from ser_kd.runtime.refused_changes import find_refused_changes, nothing_to_fill
@@ -64,8 +65,8 @@ def compose(
     plain, _ = _compose_with_hydra(task, group_words, catalog, experiment_values=False)
     faults = find_refused_changes(full, plain, overrides, choices, catalog)
     if not allow_missing:
-        faults += [_missing_value(key) for key in list_missing_keys(full)]
-    raise_faults(faults + _find_broken_interpolations(full))
+        faults += [missing_value(key) for key in list_missing_keys(full)]
+    raise_faults(faults + find_broken_interpolations(full))
     chosen = choices.get(EXPERIMENTS_GROUP)
     if "experiment" in full and full.experiment is None and chosen:
         full.experiment = chosen if isinstance(chosen, str) else "+".join(chosen)
@@ -79,7 +80,7 @@ def _compose_with_hydra(
     mode = "full" if experiment_values else "choices"
     places = [f"experiments://{mode}:{place}" for place in [*catalog.own_files, *catalog.experiment_roots]]
     quoted = ",".join("'" + place.replace("\\", "\\\\").replace("'", "\\'") + "'" for place in places)
-    with initialize_config_dir(str(catalog.conf_dir), job_name="ser_kd", version_base="1.3"):
+    with _own_hydra(), initialize_config_dir(str(catalog.conf_dir), job_name="ser_kd", version_base="1.3"):
         try:
             config = compose_with_hydra(task, [*words, f"hydra.searchpath=[{quoted}]"], return_hydra_config=True)
         except YAMLError as fault:
@@ -88,6 +89,18 @@ def _compose_with_hydra(
     with open_dict(config):
         del config["hydra"]
     return config, choices
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Set a Hydra that the caller initialised (in a notebook, say) aside and put it back."""
+    state = GlobalHydra.instance()
+    theirs = state.hydra
+    state.clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
 
 
 def _hydra_word(override: Override, catalog: Catalog) -> str:
@@ -111,15 +124,15 @@ def _diagnose(fault: Exception, task: str, overrides: Sequence[Override], catalo
             base, choices = _compose_with_hydra(task, words, catalog)
             break
         except HydraException as base_fault:
-            group = _unchosen_group(base_fault)
+            group = unchosen_group(base_fault)
             options = catalog.options(group.partition("@")[0])
             if group in unchosen or not options:
-                raise _translate(base_fault, task, catalog) from base_fault
+                raise translate(base_fault, task, catalog) from base_fault
             unchosen.append(group)
             words.append(f"{group}={next(iter(options))}")
     known = list_keys(base)
     stand_ins = {group.rpartition("@")[2].partition(".")[0] for group in unchosen}
-    faults = [_nothing_chosen(group, catalog) for group in unchosen]
+    faults = [nothing_chosen(group, catalog) for group in unchosen]
     for override in overrides:
         key = override.key_or_group
         if catalog.is_group(key) or key.partition(".")[0] in stand_ins:
@@ -130,104 +143,10 @@ def _diagnose(fault: Exception, task: str, overrides: Sequence[Override], catalo
             if key in known and not override.is_force_add():
                 faults.append(already_there(str(override.input_line), key))
         elif key not in known:
-            siblings = {name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]} or read_root_file(
-                task, catalog
-            ).names()
-            expected = f"one of {join_names(siblings)}"
+            siblings = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+            expected = f"one of {join_names(siblings or read_root_file(task, catalog).names())}"
             faults.append(unknown_key(key, str(override.input_line), [*choices, *known], expected))
     given = {override.key_or_group for override in overrides}
     missing = [key for key in list_missing_keys(base) if key not in given and key.partition(".")[0] not in stand_ins]
-    raise_faults(faults + [_missing_value(key) for key in missing])
-    raise _translate(fault, task, catalog) from fault
-
-
-def _unchosen_group(fault: Exception) -> str:
-    found = re.match(r"You must specify '([^']+)'", str(fault))
-    return found[1] if found else ""
-
-
-def _nothing_chosen(group: str, catalog: Catalog) -> ConfigError:
-    options = catalog.options(group.partition("@")[0])
-    return ConfigError(
-        f"No {group} is chosen.", expected=f"one of {join_names(options)}", got="nothing", remedy=f"add {group}={next(iter(options))}, say"
-    )
-
-
-def _missing_value(key: str) -> ConfigError:
-    return ConfigError(f"'{key}' has no value yet.", expected="a value of your choice", got="???", remedy=f"add {key}=VALUE")
-
-
-def _find_broken_interpolations(config: DictConfig) -> list[ConfigError]:
-    faults = []
-    known = list_keys(config)
-
-    def visit(node: Any, path: str) -> None:
-        keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
-        for key in keys:
-            place = f"{path}[{key}]" if isinstance(node, ListConfig) else f"{path}.{key}".lstrip(".")
-            if OmegaConf.is_missing(node, key):
-                continue
-            if OmegaConf.is_interpolation(node, key):
-                try:
-                    node[key]
-                except InterpolationToMissingValueError:
-                    continue  # the missing value is told by itself
-                except OmegaConfBaseException as fault:
-                    faults.append(_broken_interpolation(place, str(OmegaConf.to_container(node, resolve=False)[key]), fault, known))
-            elif OmegaConf.is_config(node[key]):
-                visit(node[key], place)
-
-    visit(config, "")
-    return faults
-
-
-def _broken_interpolation(place: str, raw: str, fault: Exception, known: Sequence[str]) -> ConfigError:
-    message = str(fault).splitlines()[0]
-    variable = re.search(r"Environment variable '([^']+)' not found", message)
-    if variable:
-        return ConfigError(
-            f"'{place}' is read from the environment, where it is not set.",
-            expected=f"the environment variable {variable[1]}",
-            got=raw,
-            remedy=f"export {variable[1]}=…, or add {place}=VALUE",
-        )
-    target = re.search(r"Interpolation key '([^']+)' not found", message)
-    return ConfigError(
-        f"'{place}' refers to something that does not exist.",
-        expected="${KEY} with a key of this configuration",
-        got=raw,
-        remedy=(suggest(target[1], known) if target else "") or f"add {place}=VALUE, or correct the reference ({message})",
-    )
-
-
-def _translate(fault: Exception, task: str, catalog: Catalog) -> ConfigError:
-    """Give our words for a fault of Hydra's that lies in a file or concerns a group."""
-    message = next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
-    place = re.match(r"In '([^']+)': ", message)
-    where = f"{place[1]}.yaml" if place else task
-    if isinstance(fault, MissingConfigException) and fault.missing_cfg_file:
-        group, _, option = fault.missing_cfg_file.partition("/")
-        options = catalog.options(group)
-        return ConfigError(
-            f"{where} asks for an option that does not exist.",
-            expected=f"one of {join_names(options)}" if catalog.is_group(group) else f"one of the groups {join_names(catalog.groups())}",
-            got=fault.missing_cfg_file,
-            remedy=suggest(option, options) or suggest(group, set(catalog.groups()) - {group}) or "correct its defaults list",
-        )
-    refused = re.search(r"Could not (?:override|delete) '([^']+)'", message)
-    if refused:
-        hint = re.search(r"Did you mean to override (?:one of )?([^?]+)\?", str(fault))
-        groups = read_root_file(task, catalog).groups
-        return ConfigError(
-            f"{where} has no group '{refused[1]}' to choose." if not place else f"{where} overrides '{refused[1]}', which '{task}' lacks.",
-            expected=f"one of {join_names(groups)}",
-            got=refused[1],
-            remedy=(f"write {hint[1]}=…" if hint else suggest(refused[1], groups))
-            or f"leave it out, or use a verb that has it, not '{task}'",
-        )
-    return ConfigError(
-        "The configuration cannot be composed.",
-        expected=f"files and words that fit together for '{task}'",
-        got=message,
-        remedy=f"look at {where}; 'ser-kd {task} --help' names the groups and keys",
-    )
+    raise_faults(faults + [missing_value(key) for key in missing])
+    raise translate(fault, task, catalog) from fault

@@ -6,15 +6,15 @@ import importlib.util
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO
 
 from ser_kd.contracts.errors import SerKdError
 
-Item = TypeVar("Item")
-
-_BOLD, _RED, _GREEN, _YELLOW, _DIM = "1", "31", "32", "33", "2"
+_BOLD, _DIM, _RED, _GREEN, _YELLOW = "1", "2", "31", "32", "33"
 _STATE_COLOURS = {"ok": _GREEN, "warn": _YELLOW, "FAIL": _RED}
+_WIDTH = 118
 
 
 def is_lively(stream: IO[str]) -> bool:
@@ -22,84 +22,107 @@ def is_lively(stream: IO[str]) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _paint(text: str, code: str, stream: IO[str]) -> str:
-    # NO_COLOR counts when it is set and not empty (no-color.org).
-    return f"\x1b[{code}m{text}\x1b[0m" if is_lively(stream) and not os.environ.get("NO_COLOR") else text
-
-
-def print_line(text: str = "") -> None:
-    """Print one line at once, so that a log file shows how far a run is."""
+def show(text: str = "") -> None:
+    """Print text at once, so that a log file shows how far a run is."""
     print(text, flush=True)
 
 
-def print_heading(text: str) -> None:
+def note(text: str) -> None:
+    """Print a remark, dimmed in a terminal."""
+    show(_paint(text, _DIM, sys.stdout))
+
+
+def heading(text: str) -> None:
     """Print the heading of a stage, with an empty line before it."""
-    print_line()
-    print_line(_paint(f"── {text} ──" if is_lively(sys.stdout) else f"== {text}", _BOLD, sys.stdout))
+    show()
+    show(_paint(f"── {text} ──", _BOLD, sys.stdout) if is_lively(sys.stdout) else f"== {text}")
 
 
-def print_error(error: BaseException) -> None:
+def warn(text: str) -> None:
+    """Print a warning on the error stream, so that it is seen where the output goes to a file."""
+    print(f"{_paint('warning:', _YELLOW, sys.stderr)} {text}", file=sys.stderr, flush=True)
+
+
+def show_error(error: BaseException) -> None:
     """Print an error on the error stream: ours as it is, its first line red; any other with its type's name."""
     text = str(error) if isinstance(error, SerKdError) else f"{type(error).__name__}: {error}"
-    first, _, rest = text.partition("\n")
-    print(_paint(first, _RED, sys.stderr) + (f"\n{rest}" if rest else ""), file=sys.stderr, flush=True)
+    first, line_end, rest = text.partition("\n")
+    print(f"{_paint(first, _RED, sys.stderr)}{line_end}{rest}", file=sys.stderr, flush=True)
 
 
-def print_values(rows: Iterable[tuple[str, object]]) -> None:
+def table(rows: Mapping[str, object] | Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns."""
-    listed = [(name, str(value)) for name, value in rows]
+    listed = [(name, str(value)) for name, value in (rows.items() if isinstance(rows, Mapping) else rows)]
     width = max((len(name) for name, _ in listed), default=0)
     for name, value in listed:
-        print_line(f"{name:<{width}}  {value}".rstrip())
+        show(f"{name:<{width}}  {value}".rstrip())
 
 
-def print_columns(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers stand right, texts left.
+def columns(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table with a header; columns of numbers stand right, others left.
 
     Args:
         header: Column names.
-        rows: One value per column; floats are printed as they are given, so format them first.
+        rows: One value per column, formatted as wanted.
     """
     listed = [[str(value) for value in row] for row in rows]
     widths = [max(len(line[column]) for line in [list(header), *listed]) for column in range(len(header))]
-    right = [bool(listed) and all(_is_numeric(row[column]) for row in listed) for column in range(len(header))]
+    right = [bool(listed) and all(_is_number(row[column]) for row in listed) for column in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
-        return "  ".join(f"{cell:>{w}}" if r else f"{cell:<{w}}" for cell, w, r in zip(cells, widths, right, strict=True)).rstrip()
+        padded = [cell.rjust(width) if is_right else cell.ljust(width) for cell, width, is_right in zip(cells, widths, right, strict=True)]
+        return "  ".join(padded).rstrip()
 
-    print_line(_paint(line(header), _BOLD, sys.stdout))
+    show(_paint(line(header), _BOLD, sys.stdout))
     for row in listed:
-        print_line(line(row))
+        show(line(row))
 
 
-def print_states(rows: Iterable[tuple[str, str, str]]) -> None:
+def states(rows: Iterable[tuple[str, str, str]]) -> None:
     """Print findings: state (``ok``, ``warn`` or ``FAIL``), what was looked at, what was found."""
     listed = list(rows)
     width = max((len(name) for _, name, _ in listed), default=0)
     for state, name, found in listed:
         indent = " " * (6 + width + 2)
-        body = textwrap.fill(found, width=max(40, 118 - len(indent)), break_long_words=False, break_on_hyphens=False)
+        body = textwrap.fill(found, width=_WIDTH - len(indent), break_long_words=False, break_on_hyphens=False)
         body = body.replace("\n", f"\n{indent}")
-        print_line(f"{_paint(f'{state:<4}', _STATE_COLOURS[state], sys.stdout)}  {name:<{width}}  {body}")
+        show(f"{_paint(f'{state:<4}', _STATE_COLOURS[state], sys.stdout)}  {name:<{width}}  {body}")
 
 
-def show_progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-    """Pass items through while a bar shows how many went by; silent outside a terminal or without rich.
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function to call with (done, in all); a bar in a terminal where rich is installed, silence elsewhere.
+
+    The bar appears with the first call, so that work found done shows nothing.
 
     Args:
-        items: Anything to iterate over.
         label: What is being done.
-        total: How many there are; None asks ``len``.
     """
     if not is_lively(sys.stderr) or importlib.util.find_spec("rich") is None:
-        yield from items
+        yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress, TaskID
 
-    count = total if total is not None else len(items) if hasattr(items, "__len__") else None
-    yield from track(items, description=label, total=count, console=Console(stderr=True), transient=True)
+    bar = Progress(console=Console(stderr=True), transient=True)
+    tasks: list[TaskID] = []
+
+    def advance(done: int, total: int) -> None:
+        if not tasks:
+            bar.start()
+            tasks.append(bar.add_task(label, total=total))
+        bar.update(tasks[0], completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
 
 
-def _is_numeric(text: str) -> bool:
-    return bool(text) and text[-1].isdigit() and text.lstrip("+-−").replace(",", "").replace(".", "", 1).isdigit()
+def _paint(text: str, code: str, stream: IO[str]) -> str:
+    # NO_COLOR counts when it is set and not empty (no-color.org).
+    return f"\x1b[{code}m{text}\x1b[0m" if is_lively(stream) and not os.environ.get("NO_COLOR") else text
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("+-").removesuffix("%").replace(",", "").replace(".", "", 1).isdigit()

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, own_experiment_name, read_experiments
+from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog, own_experiment_name, read_experiments
+from ser_kd.runtime.faults import join_names, suggest
 
 
 class ExperimentSource(ConfigSource):
@@ -45,12 +46,7 @@ class ExperimentSource(ConfigSource):
             raise ConfigLoadError(f"Config not found: {config_path}")
         header = self._get_header_dict(path.read_text(encoding="utf-8"))
         header["package"] = header["package"] or "_global_"
-        try:
-            config = OmegaConf.load(path)
-        except (YAMLError, OSError) as fault:
-            raise unreadable_yaml(path, fault) from fault
-        if not isinstance(config, DictConfig):
-            raise unreadable_yaml(path, ValueError("its top level is a list"))
+        config = _load(path)
         if self.path.startswith("choices:"):
             config = OmegaConf.create({"defaults": config.defaults} if "defaults" in config else {})
         return ConfigResult(provider=self.provider, path=self.full_path(), config=config, header=header)
@@ -78,6 +74,41 @@ class ExperimentSource(ConfigSource):
 def register_experiment_source() -> None:
     """Make the scheme ``experiments://`` known to Hydra; more than once does no harm."""
     Plugins.instance().register(ExperimentSource)
+
+
+def _load(path: Path) -> DictConfig:
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, OSError) as fault:
+        raise unreadable_yaml(path, fault) from fault
+    if not isinstance(config, DictConfig):
+        raise unreadable_yaml(path, ValueError("its top level is a list"))
+    return config
+
+
+def find_wrong_choices(path: Path, catalog: Catalog) -> list[ConfigError]:
+    """Find groups and options in an experiment's defaults list that do not exist; Hydra would blame the root file.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
+    config = _load(path)
+    entries = OmegaConf.to_container(config.defaults, resolve=False) if "defaults" in config else []
+    faults = []
+    for entry in entries if isinstance(entries, list) else []:
+        for key, option in entry.items() if isinstance(entry, dict) else []:
+            group = str(key).split()[-1].lstrip("/").partition("@")[0]
+            options = catalog.options(group)
+            if not catalog.is_group(group):
+                problem, names = f"The experiment chooses from '{group}', which is no group.", catalog.groups()
+                near = suggest(group, names) or "correct the defaults list"
+            elif isinstance(option, str) and option not in options and option != "???" and "${" not in option:
+                problem, names = f"'{group}' has no option '{option}'.", list(options)
+                near = suggest(option, names) or f"'ser-kd list {group}' describes them"
+            else:
+                continue
+            faults.append(ConfigError(problem, expected=f"one of {join_names(names)}", got=f"{key}: {option} in {path}", remedy=near))
+    return faults
 
 
 def unreadable_yaml(path: Path | str, fault: Exception) -> ConfigError:

@@ -12,7 +12,7 @@ from ser_kd.contracts.errors import ConfigError
 def suggest(word: str, candidates: Iterable[str]) -> str:
     """Give ``did you mean …?`` for the nearest candidates, or nothing where none is near.
 
-    For a dotted key, a candidate with the same last part counts as near.
+    A candidate with the same last part as a dotted key counts as near, whatever stands before it.
 
     Example:
         >>> suggest("experimants", ["experiments", "student"]), suggest("zzz", ["student"])
@@ -25,7 +25,8 @@ def suggest(word: str, candidates: Iterable[str]) -> str:
     last = word.rpartition(".")[2]
     near += [key for key in known if key.rpartition(".")[2] == last and key not in near]
     if not near:
-        near = difflib.get_close_matches(last, known, n=1, cutoff=0.75)
+        ends = {key.rpartition(".")[2]: key for key in known}
+        near = [ends[end] for end in difflib.get_close_matches(last, ends, n=1, cutoff=0.75)]
     return f"did you mean {' or '.join(repr(key) for key in near[:3])}?" if near else ""
 
 

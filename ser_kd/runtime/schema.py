@@ -151,6 +151,8 @@ def _describe_callable(found: Any) -> TargetSchema:
                 required.append(name)
             elif parameter.default is None and "any" not in parameters[name].types and "none" not in parameters[name].types:
                 parameters[name].types.append("none")
+    if _provider(found).__module__ == "torch.nn.modules.module":
+        takes_more = False  # nn.Module names *args and **kwargs only to refuse them itself
     parent = _next_of_ours(found) if takes_more else None
     if parent is not None:
         inherited = _describe_callable(parent)
@@ -168,11 +170,15 @@ def _read_hints(found: Any) -> dict[str, Any]:
         return {}
 
 
+def _provider(found: Any) -> Any:
+    """Give the class whose constructor a class uses; a function gives itself."""
+    return next(parent for parent in found.__mro__ if "__init__" in vars(parent)) if inspect.isclass(found) else found
+
+
 def _next_of_ours(found: Any) -> type | None:
     if not inspect.isclass(found):
         return None
-    own = next(parent for parent in found.__mro__ if "__init__" in vars(parent))
-    later = found.__mro__[found.__mro__.index(own) + 1 :]
+    later = found.__mro__[found.__mro__.index(_provider(found)) + 1 :]
     return next((parent for parent in later if parent.__module__.startswith("ser_kd.") and "__init__" in vars(parent)), None)
 
 
@@ -186,7 +192,7 @@ def describe_hint(hint: Any) -> ValueSchema:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint in (Any, inspect.Parameter.empty) or isinstance(hint, (typing.TypeVar, str)):
         return ValueSchema(["any"])
-    if origin is typing.Annotated:
+    if origin in (typing.Annotated, typing.Required, typing.NotRequired):
         return describe_hint(arguments[0])
     if isinstance(hint, typing.Hashable) and hint in _SIMPLE:
         return ValueSchema([_SIMPLE[hint]])
@@ -196,8 +202,11 @@ def describe_hint(hint: Any) -> ValueSchema:
     if origin in (typing.Union, types.UnionType):
         return functools.reduce(_join, map(describe_hint, arguments))
     if typing.is_typeddict(hint):
-        inner = {name: describe_hint(kind) for name, kind in typing.get_type_hints(hint).items()}
-        return ValueSchema(["dict"], keys=inner, required_keys=sorted(hint.__required_keys__))
+        inner = typing.get_type_hints(hint, include_extras=True)
+        # Not __required_keys__: it overlooks NotRequired where annotations are strings.
+        marks = {name: typing.get_origin(kind) for name, kind in inner.items()}
+        required = [name for name, mark in marks.items() if mark is typing.Required or (hint.__total__ and mark is not typing.NotRequired)]
+        return ValueSchema(["dict"], keys={name: describe_hint(kind) for name, kind in inner.items()}, required_keys=sorted(required))
     plain = origin or hint
     if plain in _LISTS:
         items = describe_hint(arguments[0]) if arguments and len(set(arguments) - {...}) == 1 else None
@@ -219,9 +228,8 @@ def _join(first: ValueSchema, second: ValueSchema) -> ValueSchema:
     open_ended = any(not side.choices and set(side.types) - {"none", "list", "dict", "object"} for side in (first, second))
     items = [side.items for side in (first, second) if {"list", "dict"} & set(side.types)]
     choices = [] if open_ended else [*first.choices, *second.choices]
-    return ValueSchema(
-        kinds, choices, items[0] if len(items) == 1 else None, {**first.keys, **second.keys}, first.required_keys + second.required_keys
-    )
+    keys, required_keys = {**first.keys, **second.keys}, first.required_keys + second.required_keys
+    return ValueSchema(kinds, choices, items[0] if len(items) == 1 else None, keys, required_keys)
 
 
 def find_targets(folders: Sequence[Path]) -> list[str]:
@@ -284,7 +292,11 @@ def main() -> int:
     if checkout is None:
         print("The schema is generated in a checkout; an installed package brings it along.", file=sys.stderr)
         return 2
-    text = make_schema_text([checkout / "conf", checkout / "experiments"])
+    try:
+        text = make_schema_text([checkout / "conf", checkout / "experiments"])
+    except ConfigError as fault:
+        print(fault, file=sys.stderr)
+        return 2
     write_text(TARGETS_FILE, text)
     print(f"{TARGETS_FILE}: {len(json.loads(text))} targets")
     return 0

@@ -13,6 +13,21 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.runtime.faults import join_names, raise_faults, suggest
 from ser_kd.runtime.schema import TargetSchema, ValueSchema, describe_target, read_schema
 
+GIVEN_BY_TASKS: Mapping[str, Collection[str]] = {
+    "datamodule": {"corpus", "protocol", "fold", "seed"},
+    "student": {"classes"},
+    "trainer": {
+        "callbacks",
+        "default_root_dir",
+        "enable_model_summary",
+        "enable_progress_bar",
+        "logger",
+        "num_sanity_val_steps",
+        "use_distributed_sampler",
+    },
+}
+"""Path of a node -> parameters that the tasks give when they build it, so that no file may."""
+
 _INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 _KIND_NAMES = {
     "int": "a whole number",
@@ -35,14 +50,15 @@ def check_config(
 
     Args:
         config: The composed configuration.
-        late: Path of a node (``student.head``, ``*`` matches anything) -> parameters that the program gives when it builds it.
+        late: Path of a node (``*`` matches anything) -> parameters that the program gives when it builds it; None is what our
+            tasks give.
         schema: Target -> what it takes; None is the generated file. A target outside it is imported and inspected.
 
     Raises:
         ConfigError: All faults.
     """
     content = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
-    check = _Check(late or {}, read_schema() if schema is None else schema)
+    check = _Check(GIVEN_BY_TASKS if late is None else late, read_schema() if schema is None else schema)
     check.visit(content, "")
     raise_faults(check.faults)
 
@@ -68,10 +84,8 @@ class _Check:
         try:
             takes = self.schema.get(target) or describe_target(str(target))
         except ConfigError as fault:
-            known = suggest(str(target), self.schema)
-            self.faults.append(
-                ConfigError(f"{path}: {fault.problem}", expected=fault.expected, got=fault.got, remedy=known or fault.remedy)
-            )
+            near = suggest(str(target), self.schema) if fault.got.startswith("no ") else ""
+            self.add(f"{path}: {fault.problem}", fault.expected, fault.got, near or fault.remedy)
             return
         late = {name for pattern, names in self.late.items() if fnmatchcase(path, pattern) for name in names}
         keys = {str(key) for key in node} - _INSTANTIATE_KEYS

@@ -50,5 +50,5 @@ def run(arguments: list[str]) -> int:
         audit.raise_if_leaking(first.protocol)
     if audio.faults:
         raise bad_audio_error(audio.faults, len(manifest.utterances) + len(audio.faults))
-    console.note(f"no speaker, file or identical audio crosses a split of the {len(folds)} folds")
+    console.show(f"no speaker, file or identical audio crosses a split of the {len(folds)} folds")
     return 0

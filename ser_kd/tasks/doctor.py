@@ -13,8 +13,8 @@ from types import ModuleType
 
 from ser_kd import __version__
 from ser_kd.contracts.errors import ConfigError, SerKdError
+from ser_kd.runtime import console
 from ser_kd.runtime.catalog import read_experiments
-from ser_kd.runtime.console import print_line, print_states
 from ser_kd.runtime.extras import EXTRA_MODULES, find_missing_modules, is_at_least, read_requirements, version_numbers
 from ser_kd.runtime.paths import default_cache_dir, default_runs_dir, find_checkout, find_conf_dir, find_experiment_roots
 
@@ -43,10 +43,10 @@ def run(arguments: list[str]) -> int:
     if arguments:
         raise ConfigError("'doctor' takes no words.", expected="ser-kd doctor", got=" ".join(arguments), remedy="leave them out")
     findings = [finding for look in LOOKS for finding in look()]
-    print_states(findings)
+    console.states(findings)
     failed = sum(state == "FAIL" for state, _, _ in findings)
     warned = sum(state == "warn" for state, _, _ in findings)
-    print_line(f"\n{failed} to mend, {warned} to know about, {len(findings) - failed - warned} fine")
+    console.show(f"\n{failed} to mend, {warned} to know about, {len(findings) - failed - warned} fine")
     return 2 if failed else 0
 
 
@@ -223,11 +223,8 @@ def look_at_folder(name: str, folder: Path, variable: str) -> Finding:
 def look_at_surroundings() -> Iterable[Finding]:
     """Look at the environment variables that change what a run does."""
     offline = [name for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(name, "0") not in ("", "0")]
-    yield (
-        "ok",
-        "model hub",
-        f"offline ({', '.join(offline)}): only weights that were downloaded before" if offline else "online when needed",
-    )
+    hub = f"offline ({', '.join(offline)}): only weights that were downloaded before" if offline else "online when needed"
+    yield "ok", "model hub", hub
     mode = os.environ.get("WANDB_MODE")
     yield "ok", "W&B", f"WANDB_MODE={mode}" if mode else "not set: online when logged in, else offline"
     corpus = os.environ.get("SER_KD_RAVDESS")

@@ -38,8 +38,7 @@ def run(arguments: list[str]) -> int:
     console.heading(f"{record.experiment}, fold {record.protocol.fold}, seed {record.seed}: {config.split}, {config.checkpoint} checkpoint")
     console.table(rows)
     labels = record.protocol.classes
-    width = max(len(label) for label in labels)
-    console.show(f"{'true | predicted':<{width + 8}}" + " ".join(f"{label[:8]:>8}" for label in labels))
-    for label, row in zip(labels, result.confusion, strict=True):
-        console.show(f"{label:<{width + 8}}" + " ".join(f"{count:>8}" for count in row))
+    console.columns(
+        ["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)]
+    )
     return 0

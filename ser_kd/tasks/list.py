@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.runtime import console
 from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog, read_first_comment
-from ser_kd.runtime.console import print_heading, print_line, print_values
 from ser_kd.runtime.faults import join_names, suggest
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 
@@ -26,9 +26,9 @@ def run(arguments: list[str]) -> int:
     # Experiments first: they are what one runs.
     for group in [EXPERIMENTS_GROUP, *(name for name in catalog.groups() if name != EXPERIMENTS_GROUP)]:
         if catalog.options(group):
-            print_heading(group)
+            console.heading(group)
             _print_options(catalog.options(group))
-    print_line("\nChoose as GROUP=OPTION: ser-kd train experiments=wav_to_mfcc/student corpus=demo")
+    console.show("\nChoose as GROUP=OPTION: ser-kd train experiments=wav_to_mfcc/student corpus=demo")
     return 0
 
 
@@ -43,9 +43,9 @@ def _list_group(catalog: Catalog, group: str) -> None:
         )
     _print_options(options)
     if group == EXPERIMENTS_GROUP:
-        print_line(f"\nsearched in {', '.join(map(str, catalog.experiment_roots)) or 'no folder, for none exists'}")
+        console.show(f"\nsearched in {', '.join(map(str, catalog.experiment_roots)) or 'no folder, for none exists'}")
 
 
 def _print_options(options: dict[str, Path]) -> None:
     # by_… options are never typed: another choice picks them.
-    print_values((name, read_first_comment(path)) for name, path in options.items() if not name.startswith("by_"))
+    console.table((name, read_first_comment(path)) for name, path in options.items() if not name.startswith("by_"))

@@ -33,7 +33,7 @@ from ser_kd.runtime.recording import identify, now, read_record, write_predictio
 from ser_kd.runtime.tracking import make_loggers
 from ser_kd.storage.atomic import write_text
 from ser_kd.tasks.finished_runs import find_teacher_run, load_teacher
-from ser_kd.tasks.run_figures import write_run_figures
+from ser_kd.reports.run_figures import write_run_figures
 
 
 class _StopAfter(Callback):
@@ -237,7 +237,7 @@ def _train_and_judge(run: TrainingRun, record: RunRecord) -> None:
     write_predictions(run.folder, rows)
     record.status, record.failure, record.finished_at = "finished", "", now()
     write_record(run.folder, record)
-    write_run_figures(run.folder, record, rows)
+    write_run_figures(run.folder, record)
     for logger in loggers:
         logger.finalize("success")
 

@@ -39,8 +39,9 @@ class GaussianNoise(RandomTransform[SpeechBatch]):
         waveforms = subject.waveforms.clone()
         # Row by row: four times faster on a CPU, whose cache a whole batch of 64-bit integers overflows. Each noise is as long
         # as its clip, never as the padded batch, because the draw of a sample depends on how many are drawn.
+        lengths = subject.lengths.tolist()
         for row in selected.nonzero()[:, 0].tolist():
-            length = int(subject.lengths[row])
+            length = lengths[row]
             noise = parameters["sigma"][row] * draw_normal(parameters["noise_key"][row : row + 1], length)[0]
             waveforms[row, :length] += noise.to(waveforms.dtype)
         return replace(subject, waveforms=waveforms)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -61,23 +60,22 @@ class MixUp(RandomTransform[SpeechBatch]):
     the dimension is missing.
 
     Args:
-        classes: Class names in logit order.
         alpha: Shape of the Beta distribution; small values mix little.
         probability: Share of clips that are mixed.
         slot: Tells two of these apart.
 
     Raises:
-        ConfigError: If alpha is not positive, or the batch carries named features, which a mixture would belie.
+        ConfigError: If alpha is not positive, or the batch has classes without their names, or named features, which a
+            mixture would belie.
 
     Source:
         Zhang et al.: mixup: Beyond Empirical Risk Minimization, 2018, eq. 1.
     """
 
-    def __init__(self, classes: Sequence[str], alpha: float = 0.2, probability: float = 0.5, slot: str = "") -> None:
+    def __init__(self, alpha: float = 0.2, probability: float = 0.5, slot: str = "") -> None:
         super().__init__(probability, slot)
         if not (math.isfinite(alpha) and alpha > 0):
             raise ConfigError("Mix-up needs a positive alpha.", expected="a number above 0", got=str(alpha), remedy="0.2 is usual")
-        self.classes = tuple(classes)
         self.alpha = alpha
 
     def draw(self, subject: SpeechBatch, keys: Tensor) -> Parameters:
@@ -109,7 +107,14 @@ class MixUp(RandomTransform[SpeechBatch]):
         lengths = torch.where(selected, torch.maximum(subject.lengths, subject.lengths[partner]), subject.lengths)
         probabilities = subject.class_probabilities
         if probabilities is None and subject.classes is not None:
-            probabilities = classes_to_probabilities(subject.classes, len(self.classes))
+            if not subject.class_names and bool((subject.classes >= 0).any()):
+                raise ConfigError(
+                    "Mix-up has to know how many classes there are.",
+                    expected="batch.class_names in the order of the class indices",
+                    got="classes without names",
+                    remedy="give the collation its class_names; a data module of this suite does so by itself",
+                )
+            probabilities = classes_to_probabilities(subject.classes, len(subject.class_names))
         if probabilities is not None:
             has_class = probabilities.sum(dim=1, keepdim=True) > 0
             mixed = torch.where(has_class & has_class[partner], mix(probabilities), torch.zeros_like(probabilities))

@@ -15,7 +15,11 @@ def concordance(prediction, target, mask=None):
 def test_by_hand():
     # means 3 and 3, biased variances 1.5 and 3.5, covariance 0.75
     moments = measure_moments(PREDICTION, TARGET)
-    assert [round(float(part), 6) for part in (moments.prediction_variance, moments.target_variance, moments.covariance)] == [1.5, 3.5, 0.75]
+    assert [round(float(part), 6) for part in (moments.prediction_variance, moments.target_variance, moments.covariance)] == [
+        1.5,
+        3.5,
+        0.75,
+    ]
     assert measure_concordance(moments).item() == pytest.approx(2 * 0.75 / 5.0)
     assert correlate(moments).item() == pytest.approx(0.75 / (1.5 * 3.5) ** 0.5)
 

@@ -73,7 +73,9 @@ def test_normal_is_normal(count):
         assert abs(torch.corrcoef(numbers.T)[0, 1].item()) < 0.03
 
 
-@pytest.mark.parametrize("draw", [lambda keys: draw_uniform(keys, 4), lambda keys: draw_normal(keys, 5), lambda keys: derive_keys(keys, "x")])
+@pytest.mark.parametrize(
+    "draw", [lambda keys: draw_uniform(keys, 4), lambda keys: draw_normal(keys, 5), lambda keys: derive_keys(keys, "x")]
+)
 def test_a_draw_depends_on_its_own_key_alone(draw):
     keys = torch.tensor([3, -8, 1 << 62, 5])
     whole = draw(keys)

@@ -32,6 +32,7 @@ def test_a_class_without_clips_is_left_out_of_ua():
     assert unweighted_accuracy(confusion).item() == pytest.approx((0.75 + 1.0) / 2)
     assert f1_per_class(confusion)[1].isnan()
     assert f1_macro(confusion).item() == pytest.approx((6 / 7 + 8 / 9) / 2)
+    assert f1_weighted(confusion).item() == pytest.approx((6 / 7 + 8 / 9) / 2)
     confusion[0, 1] = 1  # now it is predicted: its F1 is 0, its recall stays undefined
     assert recall_per_class(confusion)[1].isnan()
     assert f1_per_class(confusion)[1] == 0.0

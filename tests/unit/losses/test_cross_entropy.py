@@ -1,7 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 
 from ser_kd.contracts.errors import ConfigError, DataError, ShapeError
@@ -82,14 +84,12 @@ def test_focal_gradient_is_finite_where_the_label_is_certain(make_batch, gamma):
 
 
 def test_balanced_weights_are_those_of_scikit_learn(make_batch):
-    from sklearn.utils.class_weight import compute_class_weight
-
     loss = CrossEntropy(class_weights="balanced")
     with pytest.raises(ConfigError, match="no counts yet"):
         loss(Outputs(LOGITS), make_batch(CLASSES))
     loss.set_class_counts([10, 70, 20])
     labels = [0] * 10 + [1] * 70 + [2] * 20
-    expected = torch.tensor(compute_class_weight("balanced", classes=[0, 1, 2], y=labels), dtype=torch.float32)
+    expected = torch.tensor(compute_class_weight("balanced", classes=np.arange(3), y=labels), dtype=torch.float32)
     torch.testing.assert_close(loss.weights, expected)
     torch.testing.assert_close(
         loss(Outputs(LOGITS), make_batch(CLASSES)), CrossEntropy(class_weights=expected.tolist())(Outputs(LOGITS), make_batch(CLASSES))

@@ -64,18 +64,23 @@ def cut(part, batch, student, teacher):
     return clips, Outputs(student.logits[part], student.dimensions[part]), Outputs(teacher.logits[part])
 
 
-def main(rank: int, world: int, folder: Path) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world)
+# In the first pass no process sees all classes and groups; in the second one process sees nothing at all.
+SHARES = {"shared": [[slice(0, 4), slice(4, 9)], [slice(9, 23)]], "alone": [[slice(0, 23)], []]}
+
+
+def main(rank: int, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     warnings.simplefilter("ignore")
     panel, split = make_panel(), make_split()
-    parts = [[slice(0, 4), slice(4, 9)], [slice(9, 23)]][rank] if world == 2 else [[slice(0, 23)], [], []][rank]
-    for part in parts:
-        batch, student, teacher = cut(part, *split)
-        panel.update(student, batch, teacher)
-    (folder / f"{rank}.json").write_text(json.dumps(asdict(panel.compute())))
+    for name, shares in SHARES.items():
+        panel.reset()
+        for part in shares[rank]:
+            batch, student, teacher = cut(part, *split)
+            panel.update(student, batch, teacher)
+        (folder / f"{name}{rank}.json").write_text(json.dumps(asdict(panel.compute())))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -130,7 +130,7 @@ def test_reset_forgets_and_the_checkpoint_holds_nothing():
     assert panel.state_dict() == {}
     panel.reset()
     panel.update(says([0]), make_batch([0]))
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="recall_angry"):
         assert panel.compute().confusion == [[1, 0], [0, 0]]
 
 
@@ -148,24 +148,19 @@ def test_inputs_are_checked():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [2, 3])
-def test_several_processes_give_what_one_gives(tmp_path, world):
-    """Two share the split, none seeing all classes and groups; of three, two see nothing at all."""
+@pytest.mark.timeout(180)
+def test_two_processes_give_what_one_gives(tmp_path):
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen([sys.executable, str(WORKER), str(rank), str(world), str(tmp_path)], env=environment) for rank in range(world)
-    ]
+    processes = [subprocess.Popen([sys.executable, str(WORKER), str(rank), str(tmp_path)], env=environment) for rank in range(2)]
     try:
         codes = [process.wait(timeout=120) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert codes == [0] * world
+    assert codes == [0, 0]
     with pytest.warns(UserWarning, match="intensity"):
         expected = asdict(whole_split(worker.make_panel()))
-    for rank in range(world):
-        found = json.loads((tmp_path / f"{rank}.json").read_text())
+    for name in (f"{share}{rank}.json" for share in worker.SHARES for rank in range(2)):
+        found = json.loads((tmp_path / name).read_text())
         assert found["values"] == pytest.approx(expected["values"], nan_ok=True)
-        assert found["confusion"] == expected["confusion"]
-        assert found["teacher_confusion"] == expected["teacher_confusion"]
-        assert found["undefined"] == expected["undefined"]
+        assert {key: found[key] for key in found if key != "values"} == {key: expected[key] for key in found if key != "values"}

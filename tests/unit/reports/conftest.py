@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+
+from ser_kd.reports.content import gather_content
+from ser_kd.reports.ledger import find_runs
 
 
 def _load_fake_runs():
     # pytest's importlib mode puts no test folder on the path
     if "fake_runs" not in sys.modules:
         spec = importlib.util.spec_from_file_location("fake_runs", Path(__file__).with_name("fake_runs.py"))
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules["fake_runs"] = module
         spec.loader.exec_module(module)
@@ -20,10 +26,22 @@ def _load_fake_runs():
 fake_runs = _load_fake_runs()
 
 
-@pytest.fixture
-def runs_root(tmp_path):
-    """Teacher, student alone and distilled student on one fold."""
-    root = tmp_path / "runs"
+@pytest.fixture(scope="session")
+def trio_root(tmp_path_factory):
+    """Teacher, student alone and distilled student on one fold; to be read, never changed."""
+    root = tmp_path_factory.mktemp("trio") / "runs"
     for run in fake_runs.TRIO:
         fake_runs.write_run(root, run)
     return root
+
+
+@pytest.fixture
+def runs_root(trio_root, tmp_path):
+    """The same runs, to be changed."""
+    return shutil.copytree(trio_root, tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def trio_content(trio_root):
+    """The gathered report of the trio; drawn once, as figures take their time."""
+    return gather_content(find_runs(trio_root), resamples=200)

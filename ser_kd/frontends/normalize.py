@@ -1,0 +1,154 @@
+"""Features brought to mean 0 and standard deviation 1 by statistics of the training split or of the clip."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ser_kd.contracts.batch import ModelInput
+from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.interfaces import Frontend
+from ser_kd.contracts.outputs import Features
+from ser_kd.frontends.full_precision import full_precision
+from ser_kd.frontends.wrapped import read_frames
+from ser_kd.functional.masking import lengths_to_mask, masked_mean
+
+DEVIATION_FLOOR = 1e-5
+"""A coefficient that varies less than this is centred but not scaled."""
+
+
+class NormalizedFrontend(nn.Module):
+    """Any front-end, followed by (frame - mean) / deviation for each coefficient.
+
+    Population statistics, accumulated in float64. Those of the training split are fitted once, before step 0, over all valid
+    frames of the training clips (each clip counts by its length), and travel with the checkpoint.
+
+    Args:
+        frontend: The front-end whose features are normalised.
+        statistics: "training" (fitted), "utterance" (each clip's own valid frames) or "none" (handed on as they are).
+
+    Raises:
+        ConfigError: If ``statistics`` is something else.
+    """
+
+    def __init__(self, frontend: Frontend, statistics: Literal["training", "utterance", "none"] = "training") -> None:
+        super().__init__()
+        if statistics not in ("training", "utterance", "none"):
+            raise ConfigError(
+                f"Unknown statistics '{statistics}'.", expected="training, utterance or none", got=statistics, remedy="choose one of these"
+            )
+        self.frontend = frontend
+        self.statistics = statistics
+        self.width = frontend.width
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("deviation", torch.ones(self.width))
+        self.register_buffer("fitted", torch.tensor(statistics != "training"))
+        # Remembers a yes, so that the answer need not be fetched from the accelerator at every step.
+        self._known_to_be_fitted = statistics != "training"
+        self._sums: tuple[Tensor, Tensor, Tensor] | None = None
+
+    mean: Tensor
+    deviation: Tensor
+    fitted: Tensor
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the statistics are there; always true where none are fitted."""
+        if not self._known_to_be_fitted:
+            self._known_to_be_fitted = bool(self.fitted)
+        return self._known_to_be_fitted
+
+    def begin_fit(self) -> None:
+        """Forget earlier statistics; does nothing unless they come from the training split."""
+        if self.statistics == "training":
+            self.fitted.fill_(False)
+            self._known_to_be_fitted = False
+            empty = torch.zeros(self.width, dtype=torch.float64)
+            self._sums = (torch.zeros((), dtype=torch.float64), empty, empty.clone())
+
+    @torch.no_grad()
+    def update_fit(self, inputs: ModelInput) -> None:
+        """Add the valid frames of training clips.
+
+        Raises:
+            ConfigError: If ``begin_fit`` was not called.
+        """
+        if self.statistics != "training":
+            return
+        count, total, squares = self._open_sums()
+        frames, lengths = read_frames(self.frontend, inputs)
+        valid = frames.flatten(0, 1) if lengths is None else frames[lengths_to_mask(lengths, frames.shape[1])]  # (N, D)
+        valid = valid.double().cpu()
+        self._sums = (count + valid.shape[0], total + valid.sum(dim=0), squares + valid.square().sum(dim=0))
+
+    def end_fit(self) -> None:
+        """Turn the sums into mean and deviation.
+
+        Raises:
+            ConfigError: If ``begin_fit`` was not called.
+            DataError: If there was no frame, or a coefficient was not finite.
+        """
+        if self.statistics != "training":
+            return
+        count, total, squares = self._open_sums()
+        mean = total / count
+        deviation = (squares / count - mean.square()).clamp_min(0.0).sqrt()
+        if not bool(torch.isfinite(deviation).all()):
+            raise DataError(
+                "The feature statistics of the training split cannot be computed.",
+                expected="finite features of at least one frame",
+                got=f"{int(count)} frames, {int((~torch.isfinite(deviation)).sum())} of {self.width} coefficients not finite",
+                remedy="check that the training split has clips and that none of them is damaged",
+            )
+        self.mean.copy_(mean)
+        self.deviation.copy_(torch.where(deviation < DEVIATION_FLOOR, torch.ones_like(deviation), deviation))
+        self.fitted.fill_(True)
+        self._known_to_be_fitted = True  # an export cannot look into a buffer
+        self._sums = None
+
+    def forward(self, inputs: ModelInput) -> Features:
+        """Give normalised features.
+
+        Raises:
+            ConfigError: If the statistics were neither fitted nor loaded.
+        """
+        if not self.is_fitted:
+            raise ConfigError(
+                "The feature statistics were never fitted.",
+                expected="statistics of the training split",
+                got="a new front-end without any",
+                remedy="train the model or load a checkpoint; by hand: begin_fit(), update_fit(inputs) for each training batch, "
+                "end_fit(). For clips normalised one by one set statistics=utterance",
+            )
+        if self.statistics == "none":
+            return self.frontend(inputs)
+        frames, lengths = read_frames(self.frontend, inputs)
+        with full_precision(frames):
+            mean, deviation = self.mean, self.deviation
+            if self.statistics == "utterance":
+                mean, deviation = _clip_statistics(frames, lengths)
+            return Features((frames - mean) / deviation, lengths, inputs.texts, inputs.keys)
+
+    def _open_sums(self) -> tuple[Tensor, Tensor, Tensor]:
+        if self._sums is None:
+            raise ConfigError(
+                "Statistics are being fitted that were never begun.",
+                expected="begin_fit() first",
+                got="update_fit() or end_fit() alone",
+                remedy="call begin_fit(), update_fit(inputs) for each batch, end_fit()",
+            )
+        return self._sums
+
+    def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
+        super()._load_from_state_dict(*arguments, **named)
+        self._known_to_be_fitted = bool(self.fitted)
+
+
+def _clip_statistics(frames: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Compute mean and deviation over each clip's valid frames, (B, 1, D) each."""
+    mask = None if lengths is None else lengths_to_mask(lengths, frames.shape[1])
+    mean = masked_mean(frames, mask).unsqueeze(1)
+    deviation = masked_mean((frames - mean).square(), mask).sqrt().unsqueeze(1)
+    return mean, torch.where(deviation < DEVIATION_FLOOR, torch.ones_like(deviation), deviation)

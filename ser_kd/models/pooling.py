@@ -1,0 +1,89 @@
+"""From frames to one embedding per clip, over valid frames only."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ser_kd.functional.masking import masked_mean
+
+VARIANCE_FLOOR = 1e-10
+"""Below this the deviation is constant, so that its gradient stays finite in a clip of one frame."""
+
+
+def weighted_moments(frames: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute mean and population deviation over frames.
+
+    Args:
+        frames: (B, F, D), finite everywhere.
+        weights: (B, F, 1) or (B, F, D), summing to 1 over F.
+
+    Returns:
+        (B, D) each.
+    """
+    mean = (frames * weights).sum(dim=1)
+    variance = ((frames - mean.unsqueeze(1)).square() * weights).sum(dim=1)
+    return mean, variance.clamp_min(VARIANCE_FLOOR).sqrt()
+
+
+def _clear(frames: Tensor, mask: Tensor | None) -> Tensor:
+    # where, not a product: a NaN behind the end must not reach the mean
+    return frames if mask is None else torch.where(mask.unsqueeze(-1), frames, torch.zeros_like(frames))
+
+
+class MeanPooling(nn.Module):
+    """The mean over valid frames."""
+
+    def output_width(self, width: int) -> int:
+        """Give the embedding's width for frames of ``width``."""
+        return width
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool (B, F, D) frames to (B, D)."""
+        return masked_mean(frames, mask)
+
+
+class StatisticsPooling(nn.Module):
+    """Mean and population standard deviation over valid frames, side by side."""
+
+    def output_width(self, width: int) -> int:
+        """Give the embedding's width for frames of ``width``."""
+        return 2 * width
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool (B, F, D) frames to (B, 2 D)."""
+        frames = _clear(frames, mask)
+        valid = frames.new_ones(frames.shape[:2]) if mask is None else mask.to(frames.dtype)
+        weights = valid / valid.sum(dim=1, keepdim=True).clamp_min(1.0)
+        return torch.cat(weighted_moments(frames, weights.unsqueeze(-1)), dim=1)
+
+
+class AttentiveStatisticsPooling(nn.Module):
+    """Mean and standard deviation weighted by learned attention, softmax over valid frames, for each channel by itself.
+
+    Scores are v tanh(W h + b) + k for each channel. ECAPA-TDNN adds the clip's own statistics to h and a batch norm; that is
+    part of its encoder here.
+
+    Args:
+        width: D of the frames.
+        attention_width: Rows of W.
+
+    Source: Okabe, Koshinaka and Shinoda 2018, with the channel-dependent scores of Desplanques et al. 2020.
+    """
+
+    def __init__(self, width: int, attention_width: int = 128) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, attention_width)
+        self.score = nn.Linear(attention_width, width)
+
+    def output_width(self, width: int) -> int:
+        """Give the embedding's width for frames of ``width``."""
+        return 2 * width
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool (B, F, D) frames to (B, 2 D)."""
+        frames = _clear(frames, mask)
+        scores = self.score(torch.tanh(self.hidden(frames)))  # (B, F, D)
+        if mask is not None:
+            scores = scores.masked_fill(~mask.unsqueeze(-1), torch.finfo(scores.dtype).min)
+        return torch.cat(weighted_moments(frames, scores.softmax(dim=1)), dim=1)

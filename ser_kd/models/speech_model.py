@@ -1,0 +1,158 @@
+"""Front-end, encoder, pooling and head as one model, for teacher and student alike."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from ser_kd.contracts.batch import ModelInput
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.interfaces import FeatureTransform
+from ser_kd.contracts.outputs import Encoded, Features, Outputs
+from ser_kd.models.freezing import rest_frozen_modules
+
+Part = nn.Module | Callable[..., nn.Module]
+"""A finished module, or a callable that makes it once sizes are known (in YAML: ``_partial_: true``)."""
+
+
+class SpeechModel(nn.Module):
+    """waveform -> front-end -> (in training: feature transforms) -> encoder -> pooling -> head.
+
+    Whoever writes a configuration names presets, not sizes. A part given as a callable is called with those sizes that stand in its
+    signature and that the configuration did not set: ``input_width`` (encoder; the front-end's width), ``width`` (pooling: the
+    encoder's; head: the embedding's) and ``classes`` (head). Thus in YAML::
+
+        _target_: ser_kd.models.SpeechModel
+        frontend: {_target_: ser_kd.frontends.Mfcc}
+        encoder: {_target_: ser_kd.models.encoders.TimNet, _partial_: true, filters: 60}
+        head: {_target_: ser_kd.models.LinearHead, _partial_: true}
+
+    and ``classes`` comes from the protocol. Modules that lost everything to learn by ``freeze`` stay in evaluation while the
+    model trains.
+
+    Args:
+        encoder: Features -> Encoded, with a ``width``.
+        frontend: ModelInput -> Features, with a ``width``; None for text, which passes through.
+        pooling: (frames, mask) -> (B, D), with ``output_width(width)``; None where the encoder yields an embedding by itself.
+        head: (B, D) -> Outputs with logits, dimensions or both; None for an embedding alone.
+        classes: Number of classes; needed only by a head that asks for it.
+        feature_transforms: Applied to the features in training, in this order.
+
+    Raises:
+        ConfigError: If a part asks for a size that is not known.
+
+    Example:
+        >>> import torch
+        >>> from ser_kd.models.heads import LinearHead
+        >>> class Energy(nn.Module):
+        ...     width = 1
+        ...     def forward(self, features):
+        ...         return Encoded(None, embedding=features.frames.square().mean(dim=1))
+        >>> class Samples(nn.Module):
+        ...     width = 1
+        ...     def forward(self, inputs):
+        ...         return Features(inputs.waveforms.unsqueeze(-1), inputs.lengths)
+        >>> model = SpeechModel(Energy(), Samples(), head=LinearHead, classes=7)
+        >>> model(ModelInput(torch.randn(2, 100), torch.tensor([100, 100]))).logits.shape
+        torch.Size([2, 7])
+    """
+
+    def __init__(
+        self,
+        encoder: Part,
+        frontend: nn.Module | None = None,
+        pooling: Part | None = None,
+        head: Part | None = None,
+        classes: int | None = None,
+        feature_transforms: Sequence[FeatureTransform] = (),
+    ) -> None:
+        super().__init__()
+        self.frontend = frontend
+        self.encoder = _finish("encoder", encoder, input_width=None if frontend is None else _width_of("frontend", frontend))
+        encoder_width = _width_of("encoder", self.encoder)
+        self.pooling = _finish("pooling", pooling, width=encoder_width)
+        self.width = encoder_width if self.pooling is None else int(self.pooling.output_width(encoder_width))
+        self.head = _finish("head", head, width=self.width, classes=classes)
+        self.classes = classes
+        # A tuple keeps them out of the state dict: a transform learns nothing.
+        self.feature_transforms = tuple(feature_transforms)
+
+    def forward(self, inputs: ModelInput) -> Outputs:
+        """Answer about a batch.
+
+        Args:
+            inputs: What this model hears, reads and sees.
+
+        Returns:
+            Outputs; ``embedding`` is the pooled state before the head, unless the head names another.
+
+        Raises:
+            ConfigError: If there are frames and nothing pools them, or both encoder and pooling do.
+        """
+        features = Features(None, None, inputs.texts, inputs.keys) if self.frontend is None else self.frontend(inputs)
+        if self.training:
+            for transform in self.feature_transforms:
+                features = transform(features)
+        encoded: Encoded = self.encoder(features)
+        embedding = self._pool(encoded)
+        outputs = Outputs() if self.head is None else self.head(embedding)
+        return replace(
+            outputs,
+            embedding=embedding if outputs.embedding is None else outputs.embedding,
+            frames=encoded.frames,
+            hidden_states=encoded.hidden_states,
+            frame_mask=encoded.frame_mask,
+        )
+
+    def train(self, mode: bool = True) -> SpeechModel:
+        """Switch to training or evaluation; what is wholly frozen stays in evaluation."""
+        super().train(mode)
+        rest_frozen_modules(self)
+        return self
+
+    def _pool(self, encoded: Encoded) -> Tensor:
+        if (encoded.embedding is None) == (self.pooling is None):
+            name = type(self.encoder).__name__
+            both = self.pooling is not None
+            raise ConfigError(
+                f"{name} pools by itself and a pooling is given too." if both else f"Nothing pools the frames of {name}.",
+                expected="either an encoder that yields an embedding or a pooling",
+                got="both" if both else "neither",
+                remedy="set pooling: null" if both else "give a pooling, such as MeanPooling",
+            )
+        if encoded.embedding is not None:
+            return encoded.embedding
+        return self.pooling(encoded.frames, encoded.frame_mask)
+
+
+def _finish(role: str, part: Part | None, **sizes: int | None) -> Any:
+    """Make a part from its callable, giving it the sizes it asks for."""
+    if part is None or isinstance(part, nn.Module):
+        return part
+    already_given = getattr(part, "keywords", {})
+    asked = {name for name in sizes if name in inspect.signature(part).parameters and name not in already_given}
+    unknown = sorted(name for name in asked if sizes[name] is None)
+    if unknown:
+        raise ConfigError(
+            f"The {role} asks for a size that is not known.",
+            expected=f"{', '.join(unknown)}",
+            got="no front-end" if "input_width" in unknown else "None",
+            remedy="give the model a front-end" if "input_width" in unknown else "pass classes=… to the model",
+        )
+    return part(**{name: sizes[name] for name in asked})
+
+
+def _width_of(role: str, part: Any) -> int:
+    width = getattr(part, "width", None)
+    if not isinstance(width, int):
+        raise ConfigError(
+            f"The {role} does not say how wide its answer is.",
+            expected="an attribute 'width'",
+            got=f"{type(part).__name__} without one",
+            remedy="set self.width in its constructor",
+        )
+    return width

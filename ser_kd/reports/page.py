@@ -1,0 +1,316 @@
+"""The report as one self-contained HTML page: no script, no request, light and dark, from a phone to a wall."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from ser_kd.contracts.records import ProtocolRecord
+from ser_kd.reports.aggregate import ROLES, ProtocolBoard, SystemRow
+from ser_kd.reports.content import ReportContent, ReportFigure, Section
+from ser_kd.reports.leaderboard import describe_folds, format_epochs
+from ser_kd.reports.ledger import RunEntry
+from ser_kd.reports.significance import LEAST_SPEAKERS
+from ser_kd.reports.style import draw_inline_svg
+from ser_kd.reports.tables import Table, format_count, format_share
+
+MOST_BYTES = 2_600_000
+"""Figures are left out, with a remark, before a page grows beyond this."""
+
+_MOST_RUNS = 150
+_MOST_CHIPS = 40
+_MOST_LISTED = 12
+_GROUPS = {
+    "confusion": (
+        "Who is taken for whom",
+        "Rows are true classes. Shade and large number: percent of the true class; small number: clips.",
+    ),
+    "comparison": ("Where they differ", ""),
+    "curves": ("How they learned", "Dashed: training. Solid: validation. Dotted line: the epoch that was kept."),
+}
+_STATES = {"failed": "failed", "running": "unfinished"}
+
+
+def render_page(content: ReportContent, made_at: str = "") -> str:
+    """Write the whole page as HTML.
+
+    Args:
+        content: What to tell.
+        made_at: Date for the head of the page; empty leaves it out, so that the same runs give the same page.
+    """
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    budget = Budget(MOST_BYTES)
+    corpora = Counter(section.board.corpus for section in content.sections)
+    counts = [
+        (len(content.finished), "finished run", False),
+        (len(content.failed), "failed", True),
+        (len(content.running), "unfinished", True),
+    ]
+    counts += [(len(content.faults), "unreadable", True), (len(content.sections), "protocol", False)]
+    facts = [
+        {"count": count, "name": name + ("s" if name in ("finished run", "protocol") and count != 1 else ""), "alarm": alarm}
+        for count, name, alarm in counts
+        if count or name == "finished run"
+    ]
+    return environment.get_template("page.html.jinja").render(
+        title=content.title,
+        css=Markup((folder / "page.css").read_text(encoding="utf-8")),
+        made_at=made_at,
+        facts=facts,
+        wave=list(_draw_wave()),
+        sections=[_show_section(section, f"s{number}", corpora, budget) for number, section in enumerate(content.sections, start=1)],
+        published=[{"paper": paper, "table": _show_table(table, emphasised="ours")} for paper, table in content.published.items()],
+        runs_headline=_count_runs(content),
+        unfinished=[_show_run(entry) for entry in (*content.failed, *content.running)[:_MOST_RUNS]],
+        finished=[_show_run(entry) for entry in content.finished[:_MOST_RUNS]],
+        more_runs=max(len(content.finished) - _MOST_RUNS, 0),
+        faults=content.faults,
+        least_speakers=LEAST_SPEAKERS,
+    )
+
+
+class Budget:
+    """How many bytes of figures a page may still take."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def spend(self, text: str) -> bool:
+        """Take a text's bytes, or tell that they are too many."""
+        if len(text) > self.left:
+            return False
+        self.left -= len(text)
+        return True
+
+
+def _show_section(section: Section, key: str, corpora: Counter[str], budget: Budget) -> dict[str, Any]:
+    board = section.board
+    protocol = board.protocol
+    chance = board.chance.get("ua", math.nan)
+    figures: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _GROUPS}
+    left_out = 0
+    for number, item in enumerate(section.figures):
+        svg = draw_inline_svg(item.figure, f"{key}f{number}", f"{item.title}. {item.caption}")
+        if budget.spend(svg):
+            figures[item.kind].append({"title": _mark_title(item), "caption": item.caption, "svg": Markup(svg)})
+        else:
+            left_out += 1
+    notes = [note for note in section.table.notes if not note.startswith("SELECTED ON TEST") and note not in protocol.warnings]
+    if left_out:
+        notes.append(f"{left_out} figures would make this page too large; they stand in the folder figures.")
+    folds = [each.fold for each in board.protocols]
+    tell_runs = any(len(row.runs) > 1 for row in board.rows) or len(folds) > 1
+    return {
+        "corpus": board.corpus,
+        "is_twin": corpora[board.corpus] > 1,
+        "protocol": protocol.name,
+        "fingerprint": protocol.fingerprint,
+        "headline": section.headline,
+        "detail": section.detail,
+        "loud": _find_loud(board),
+        "chance": "" if math.isnan(chance) else f"{chance:.4f}",
+        "chance_text": format_share(chance),
+        "rows": [_show_row(row, name, tell_runs) for row, name in zip(board.rows, section.names, strict=True)],
+        "notes": notes,
+        "gain_table": _show_table(section.gain_table) if section.gain_table and len(section.gains) > 1 else "",
+        "groups": [{"title": _GROUPS[kind][0], "subtitle": _GROUPS[kind][1], "figures": drawn} for kind, drawn in figures.items() if drawn],
+        "protocol_facts": _tell_protocol(protocol, folds, sorted({kind for row in board.rows for kind in row.selections})),
+        "splits": [_show_split(protocol, split) for split in sorted(protocol.counts, key=_place_split)],
+        "fold": protocol.fold,
+        "other_folds": ", ".join(str(fold) for fold in folds if fold != protocol.fold),
+        "warnings": list(dict.fromkeys(warning for each in board.protocols for warning in each.warnings)),
+    }
+
+
+def _find_loud(board: ProtocolBoard) -> list[dict[str, str]]:
+    loud = []
+    on_test = [row.experiment for row in board.rows if "test" in row.selections]
+    if on_test:
+        text = f"{', '.join(on_test)}: chosen by test figures, which are therefore too good and compare with nothing chosen on validation."
+        loud.append({"head": "SELECTED ON TEST.", "text": text})
+    unknown = sorted(
+        {teacher.name for row in board.rows for run in row.runs for teacher in run.record.teachers if "unknown" in teacher.trained_on}
+    )
+    if unknown:
+        text = f"Which speakers {', '.join(unknown)} was trained on is unknown; it may have heard the test speakers."
+        loud.append({"head": "TEACHER OF UNKNOWN TRAINING.", "text": text})
+    return loud
+
+
+def _show_row(row: SystemRow, name: str, tell_runs: bool) -> dict[str, Any]:
+    told = row.estimate("ua")
+    interval = told.interval
+    spread = []
+    if told.std is not None:
+        spread.append(f"± {told.std:.3f}")
+    if interval is not None:
+        spread.append(f"{format_share(interval.low)} – {format_share(interval.high)}")
+    singles = [run.record.metrics.get("test/ua", math.nan) for run in row.runs] if len(row.runs) > 1 else []
+    labels = (("WA", "wa"), ("F1 macro", "f1_macro"), ("F1 weighted", "f1_weighted"))
+    return {
+        "name": _allow_breaks(name),
+        "experiment": row.experiment,
+        "identity": row.identity,
+        "role": row.role,
+        "role_name": ROLES[row.role],
+        "runs": describe_folds(row).replace(" (", " runs (") if row.runs and tell_runs else "",
+        "on_test": "test" in row.selections,
+        "ua": format_share(told.mean),
+        "spread": spread,
+        "at": "" if math.isnan(told.mean) else f"{told.mean:.4f}",
+        "low": f"{interval.low:.4f}" if interval else "",
+        "high": f"{interval.high:.4f}" if interval else "",
+        "singles": [f"{value:.4f}" for value in singles if not math.isnan(value)],
+        "others": [(label, format_share(row.estimate(metric).mean)) for label, metric in labels],
+        "total": format_count(row.parameters.get("total")),
+        "trainable": format_count(row.parameters.get("trainable")),
+        "agreement": format_share(row.estimate("teacher_agreement").mean),
+        "epochs": format_epochs(row),
+    }
+
+
+def _tell_protocol(protocol: ProtocolRecord, folds: list[int], selections: list[str]) -> list[tuple[str, str]]:
+    ran = ", ".join(map(str, folds))
+    return [
+        ("name", protocol.name),
+        ("fingerprint", protocol.fingerprint),
+        ("folds run", f"{ran} of {protocol.folds} (counted from 0)"),
+        ("validation", protocol.validation.replace("_", " ")),
+        ("selected on", ", ".join(selections).replace("test", "TEST")),
+        ("label set", protocol.label_set),
+        ("classes", ", ".join(protocol.classes)),
+    ]
+
+
+def _place_split(split: str) -> int:
+    order = ("train", "validation", "test")
+    return order.index(split) if split in order else len(order)
+
+
+def _show_split(protocol: ProtocolRecord, split: str) -> dict[str, Any]:
+    speakers = protocol.speakers.get(split, [])
+    counts = protocol.class_counts.get(split, [])
+    most = max(counts, default=0) or 1
+    return {
+        "name": split,
+        "clips": format_count(protocol.counts[split]),
+        "speakers": speakers,
+        "shown": speakers[:_MOST_CHIPS],
+        "more": max(len(speakers) - _MOST_CHIPS, 0),
+        "heights": [f"{count / most:.3f}" for count in counts],
+        "classes_text": ", ".join(f"{name} {count}" for name, count in zip(protocol.classes, counts, strict=False)),
+    }
+
+
+def _show_run(entry: RunEntry) -> dict[str, Any]:
+    record = entry.record
+    told = [f"UA {format_share(record.metrics['test/ua'])}"] if "test/ua" in record.metrics else []
+    told += [_tell_duration(record.timings["fit_s"])] if "fit_s" in record.timings else []
+    told += [record.started_at[:16].replace("T", " ")] if record.started_at else []
+    left_out = list(record.clips_left_out.items())
+    training: list[tuple[str, str]] = [("identity", record.identity), ("folder", _allow_breaks(entry.name))]
+    training += [("epochs", ", ".join(f"{name} {count}" for name, count in record.epochs.items()))] if record.epochs else []
+    training += [(name.removesuffix("_s").replace("_", " "), _tell_duration(seconds)) for name, seconds in record.timings.items()]
+    if record.multiply_accumulates is not None:
+        length = f" at {record.input_samples / record.sample_rate_hz:.2f} s" if record.input_samples else ""
+        training.append(("multiply-accumulates", f"{format_count(record.multiply_accumulates)}{length}"))
+    for teacher in record.teachers:
+        heard = "unknown speakers" if "unknown" in teacher.trained_on else f"{len(teacher.trained_on)} speakers"
+        training.append(("teacher", _allow_breaks(f"{teacher.name} ({teacher.experiment or 'foreign'}), trained on {heard}")))
+    machine = [*record.hardware.items()]
+    if record.git_revision:
+        machine.append(("git revision", record.git_revision))
+    clips = left_out[:_MOST_LISTED]
+    if len(left_out) > _MOST_LISTED:
+        clips.append(("and", f"{len(left_out) - _MOST_LISTED} more, in record.json"))
+    return {
+        "experiment": record.experiment,
+        "fold": record.protocol.fold,
+        "seed": record.seed,
+        "status": record.status,
+        "state": _STATES.get(record.status, record.status),
+        "summary": ", ".join(told),
+        "failure": record.failure,
+        "command": record.command,
+        "notes": record.notes,
+        "facts": [
+            ("Run", training),
+            ("Objective", [(name, _tell_value(value)) for name, value in record.objective.items()]),
+            ("Machine", machine),
+            ("Packages", list(record.packages.items())),
+            (f"Clips left out ({len(left_out)})", clips),
+        ],
+    }
+
+
+def _show_table(table: Table, emphasised: str = "") -> Markup:
+    """Turn a table into HTML in a card that scrolls sideways where it must."""
+
+    def side(place: int) -> str:
+        column = table.columns[place]
+        kinds = {"right": column.align == "right", "ours": column.name == emphasised, "wide": column.name in ("source", "note")}
+        names = [name for name, holds in kinds.items() if holds]
+        return f' class="{" ".join(names)}"' if names else ""
+
+    heads = "".join(f'<th scope="col"{side(place)}>{escape(column.name)}</th>' for place, column in enumerate(table.columns))
+    rows = "".join(
+        "<tr>" + "".join(f"<td{side(place)}>{escape(cell)}</td>" for place, cell in enumerate(row)) + "</tr>" for row in table.rows
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
+    below = f'<ul class="notes">{notes}</ul>' if notes else ""
+    inside = f'<table class="plain"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    return Markup(f'<div class="card"><div class="scroll" tabindex="0">{inside}</div>{below}</div>')
+
+
+def _mark_title(item: ReportFigure) -> Markup:
+    """Set the role's sign before the title of a single system's figure."""
+    role = item.name.rpartition("_")[2]
+    if role not in ROLES:
+        return escape(item.title)
+    return Markup('<span class="role {0} {0}"></span>{1}').format(role, item.title)
+
+
+def _allow_breaks(name: str) -> Markup:
+    """Let a long name break after an underscore or a slash."""
+    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(name))))
+
+
+def _count_runs(content: ReportContent) -> str:
+    finished = len(content.finished)
+    parts = [f"{finished} run{'s' if finished != 1 else ''} finished"]
+    parts += [f"{len(content.failed)} failed"] if content.failed else []
+    parts += [f"{len(content.running)} unfinished"] if content.running else []
+    return ", ".join(parts)
+
+
+def _tell_duration(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "—"
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _tell_value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _draw_wave(bars: int = 96) -> Iterator[dict[str, str]]:
+    """Draw the ornament: one utterance as bars, loud in the teacher's colour, handed on softer in the student's."""
+    for number in range(bars):
+        place = number / (bars - 1)
+        syllables = abs(math.sin(7.5 * math.pi * place)) * (0.62 + 0.38 * math.sin(23.0 * place + 1.1))
+        envelope = math.sin(math.pi * min(1.0, 0.06 + place)) ** 0.5 * (1.0 - 0.55 * place)
+        yield {"x": f"{place:.3f}", "h": f"{max(0.05, abs(syllables) * envelope):.3f}"}

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ser_kd.contracts.errors import DataError
+from ser_kd.reports.significance import (
+    METRICS,
+    Answers,
+    bootstrap_difference,
+    bootstrap_metrics,
+    class_recalls,
+    count_confusion,
+    f1_macro,
+    f1_weighted,
+    read_answers,
+    unweighted_accuracy,
+    weighted_accuracy,
+)
+
+
+def make_answers(truth, prediction, speakers=None, classes=3, ids=None) -> Answers:
+    truth = np.asarray(truth, dtype=np.int64)
+    speakers = np.zeros(len(truth), dtype=int) if speakers is None else np.asarray(speakers)
+    ids = np.arange(len(truth)) if ids is None else np.asarray(ids)
+    return Answers(truth, np.asarray(prediction, dtype=np.int64), speakers.astype(str), ids.astype(str), classes)
+
+
+def draw_answers(seed: int, clips=120, classes=3, skill=0.6, speakers=8) -> Answers:
+    random = np.random.default_rng(seed)
+    truth = random.integers(classes, size=clips)
+    prediction = np.where(random.random(clips) < skill, truth, random.integers(classes, size=clips))
+    return make_answers(truth, prediction, random.integers(speakers, size=clips), classes)
+
+
+def test_metrics_by_hand():
+    confusion = np.array([[3, 1, 0], [2, 2, 0], [0, 1, 1]])
+    assert class_recalls(confusion).tolist() == [0.75, 0.5, 0.5]
+    assert unweighted_accuracy(confusion) == pytest.approx(1.75 / 3)
+    assert weighted_accuracy(confusion) == pytest.approx(0.6)
+    f1 = [6 / 9, 4 / 8, 2 / 3]
+    assert f1_macro(confusion) == pytest.approx(sum(f1) / 3)
+    assert f1_weighted(confusion) == pytest.approx((4 * f1[0] + 4 * f1[1] + 2 * f1[2]) / 10)
+
+
+def test_a_class_without_clips_leaves_ua_and_not_macro_f1():
+    confusion = np.array([[2, 0, 2], [0, 4, 0], [0, 0, 0]])
+    assert unweighted_accuracy(confusion) == pytest.approx(0.75)
+    assert f1_macro(confusion) == pytest.approx((4 / 6 + 1 + 0) / 3)
+
+
+def test_no_clips_are_undefined_and_not_zero():
+    assert all(math.isnan(metric(np.zeros((3, 3)))) for metric in METRICS.values())
+
+
+def test_many_matrices_at_once_equal_one_by_one():
+    matrices = np.random.default_rng(0).integers(0, 5, (20, 4, 4))
+    matrices[3, 1] = 0
+    for metric in METRICS.values():
+        assert metric(matrices) == pytest.approx([float(metric(matrix)) for matrix in matrices])
+
+
+def test_counts_stand_true_by_predicted():
+    assert count_confusion(make_answers([0, 0, 1, 2], [0, 1, 1, 0])).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_interval_is_the_same_in_any_order_and_each_time():
+    answers = draw_answers(1)
+    order = np.random.default_rng(5).permutation(len(answers.truth))
+    shuffled = Answers(answers.truth[order], answers.prediction[order], answers.speakers[order], answers.ids[order], answers.classes)
+    assert bootstrap_metrics(answers) == bootstrap_metrics(answers) == bootstrap_metrics(shuffled)
+    assert bootstrap_metrics(answers) != bootstrap_metrics(answers, seed=1)
+
+
+@pytest.mark.parametrize(("speakers", "unit", "units"), [(5, "speakers", 5), (4, "utterances", 60)])
+def test_unit_depends_on_the_number_of_speakers(speakers, unit, units):
+    clips = np.arange(60)
+    interval = bootstrap_metrics(make_answers(clips % 3, (clips + clips // 7) % 3, clips % speakers), resamples=50)["ua"]
+    assert (interval.unit, interval.units) == (unit, units)
+    assert interval.low <= interval.value <= interval.high
+
+
+def test_stratified_interval_equals_plain_resampling_of_clips():
+    # the second form: draw clip indices within each class, one resample at a time
+    answers = draw_answers(2, clips=90, speakers=2)
+    random = np.random.default_rng(3)
+    plain = []
+    for _ in range(3000):
+        chosen = np.concatenate([random.choice(found := np.flatnonzero(answers.truth == c), len(found)) for c in range(3)])
+        plain.append(float(unweighted_accuracy(count_confusion(make_answers(answers.truth[chosen], answers.prediction[chosen])))))
+    interval = bootstrap_metrics(answers, resamples=6000)["ua"]
+    assert [interval.low, interval.high] == pytest.approx(np.percentile(plain, [2.5, 97.5]), abs=0.012)
+
+
+def test_speaker_interval_equals_plain_resampling_of_speakers():
+    answers = draw_answers(4, clips=200, speakers=9)
+    random = np.random.default_rng(3)
+    groups = [np.flatnonzero(answers.speakers == name) for name in np.unique(answers.speakers)]
+    plain = []
+    for _ in range(3000):
+        chosen = np.concatenate([groups[g] for g in random.integers(len(groups), size=len(groups))])
+        plain.append(float(weighted_accuracy(count_confusion(make_answers(answers.truth[chosen], answers.prediction[chosen])))))
+    interval = bootstrap_metrics(answers, resamples=6000)["wa"]
+    assert [interval.low, interval.high] == pytest.approx(np.percentile(plain, [2.5, 97.5]), abs=0.012)
+
+
+def test_clips_of_one_voice_count_less_than_clips_of_many():
+    # each speaker is either understood or not: 10 voices say no more than 10 clips would
+    speakers = np.repeat(np.arange(10), 30)
+    truth = np.tile([0, 1, 2], 100)
+    prediction = np.where(speakers < 6, truth, (truth + 1) % 3)
+    by_speaker = bootstrap_metrics(make_answers(truth, prediction, speakers))["ua"]
+    by_clip = bootstrap_metrics(make_answers(truth, prediction))["ua"]
+    assert by_speaker.high - by_speaker.low > 3 * (by_clip.high - by_clip.low)
+
+
+def test_copies_of_clips_from_several_seeds_do_not_narrow_the_interval():
+    once = draw_answers(6, clips=60, speakers=2)
+    again = Answers(*(np.tile(part, 5) for part in (once.truth, once.prediction, once.speakers, once.ids)), once.classes)
+    assert bootstrap_metrics(again)["ua"] == bootstrap_metrics(once)["ua"]
+
+
+def test_coverage_of_the_interval():
+    recalls = np.array([0.8, 0.5, 0.65])
+    random = np.random.default_rng(8)
+    held = 0
+    for _ in range(200):
+        truth = np.repeat(np.arange(3), 50)
+        right = random.random(150) < recalls[truth]
+        interval = bootstrap_metrics(make_answers(truth, np.where(right, truth, (truth + 1) % 3)), resamples=300)["ua"]
+        held += interval.low <= recalls.mean() <= interval.high
+    assert 0.89 <= held / 200 <= 0.99
+
+
+def test_difference_of_a_system_with_itself_is_nothing():
+    answers = draw_answers(1)
+    interval = bootstrap_difference(answers, answers)
+    assert (interval.value, interval.low, interval.high) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("speakers", [2, 9])
+def test_paired_difference_is_narrower_than_two_intervals(speakers):
+    first = draw_answers(1, clips=300, speakers=speakers)
+    better = first.prediction.copy()
+    better[:30] = first.truth[:30]
+    second = Answers(first.truth, better, first.speakers, first.ids, first.classes)
+    told = bootstrap_difference(second, first)
+    alone = bootstrap_metrics(first)["ua"]
+    assert told.value == pytest.approx(float(unweighted_accuracy(count_confusion(second)) - unweighted_accuracy(count_confusion(first))))
+    assert 0 < told.low < told.value < told.high
+    assert told.high - told.low < alone.high - alone.low
+
+
+def test_difference_wants_the_same_clips():
+    with pytest.raises(DataError, match="same clips"):
+        bootstrap_difference(draw_answers(1), draw_answers(1, clips=60))
+
+
+def test_answers_from_a_table():
+    frame = pd.DataFrame(
+        {
+            "split": ["test", "validation", "test", "test"],
+            "id": list("abcd"),
+            "speaker": ["1", "1", "2", "2"],
+            "truth": ["x", "y", "y", ""],
+            "prediction": ["y", "y", "y", "x"],
+        }
+    )
+    answers = read_answers(frame, ["x", "y"])
+    assert (answers.truth.tolist(), answers.prediction.tolist(), answers.ids.tolist()) == ([0, 1], [1, 1], ["a", "c"])
+    with pytest.raises(DataError, match="do not fit"):
+        read_answers(frame, ["x", "z"])
+    with pytest.raises(DataError, match="no labelled clip"):
+        read_answers(frame, ["x", "y"], split="train")
+
+
+def test_thirty_thousand_clips_take_a_moment():
+    answers = draw_answers(3, clips=30_000, classes=8, speakers=3)
+    start = time.perf_counter()
+    bootstrap_metrics(answers)
+    assert time.perf_counter() - start < 5
