@@ -194,5 +194,3 @@ def _nan_to_null(value: Any) -> Any:
 def _null_to_nan_metrics(teacher: dict[str, Any]) -> dict[str, Any]:
     metrics = {name: math.nan if value is None else value for name, value in teacher.get("metrics", {}).items()}
     return {**teacher, "metrics": metrics}
-
-

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.data.collate import Padding, SpeechCollation
@@ -151,7 +150,9 @@ class SpeechDataModule(lightning.LightningDataModule):
     @property
     def group_values(self) -> Mapping[str, list[str]]:
         """Attributes to report by and the values that occur."""
-        return {name: values for name, values in group_values(self.manifest.utterances).items() if 2 <= len(values) <= 12 and name != "split"}
+        return {
+            name: values for name, values in group_values(self.manifest.utterances).items() if 2 <= len(values) <= 12 and name != "split"
+        }
 
     def audit(self) -> LeakageAudit:
         """Look for speakers, files and identical audio that cross the fold's splits."""
@@ -162,27 +163,27 @@ class SpeechDataModule(lightning.LightningDataModule):
         """Give the clips of ``train``, ``validation`` or ``test``."""
         return SpeechDataset(self.fold.split(split), self.audio, self.label_set, self.seed)
 
-    def train_dataloader(self) -> DataLoader[SpeechBatch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled (or balanced) training batches; the order is a function of seed and epoch."""
         return self._loader("train", training=True)
 
-    def plain_train_dataloader(self) -> DataLoader[SpeechBatch]:
+    def plain_train_dataloader(self) -> DataLoader[Any]:
         """Training clips once each, whole, in manifest order: for statistics."""
         return self._loader("train", training=False)
 
-    def val_dataloader(self) -> DataLoader[SpeechBatch] | list[DataLoader[SpeechBatch]]:
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Validation batches; none after ``refit``."""
         return self._loader("validation", training=False) if self.fold.validation_set else []
 
-    def test_dataloader(self) -> DataLoader[SpeechBatch]:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Test batches."""
         return self._loader("test", training=False)
 
-    def predict_dataloader(self) -> DataLoader[SpeechBatch]:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Test batches."""
         return self.test_dataloader()
 
-    def _loader(self, split: str, training: bool) -> DataLoader[SpeechBatch]:
+    def _loader(self, split: str, training: bool) -> DataLoader[Any]:
         dataset = self.dataset(split)
         sampler = KeyedBatchSampler(
             dataset.lengths,

@@ -22,33 +22,33 @@ CUES = ("pitch", "range", "rate", "level", "tilt", "breath", "rough", "tremor", 
 """The columns of the tables below.
 
 ``pitch`` mean pitch, semitones · ``range`` width of the intonation, log2 · ``rate`` speaking rate, log2 · ``level`` loudness, dB ·
-``tilt`` vocal effort as slope of the spectrum, dB per octave · ``breath`` aspiration noise, espeak-ng's 0 to 40 · ``rough`` pressed or
-creaky voice, 0 to 7 · ``tremor`` depth of wavering, semitones · ``glide`` pitch movement over the last third, semitones ·
+``tilt`` vocal effort as slope of the spectrum, dB per octave · ``breath`` aspiration noise, espeak-ng's 0 to 40 · ``rough`` depth of
+a growl of 40 to 75 Hz, tenths · ``tremor`` depth of wavering, semitones · ``glide`` pitch movement over the last third, semitones ·
 ``formant`` shift of all resonances (smile up, disgust down), percent · ``question``, ``exclaim`` share of clips with that tune.
 """
 
 EMOTION_CUES: Mapping[str, tuple[float, ...]] = {
     #            pitch  range   rate  level   tilt breath  rough tremor  glide formant question exclaim
     "neutral":  ( 0.0,  0.00,  0.00,   0.0,   0.0,   0.0,   0.0,  0.00,   0.0,   0.0,   0.05,   0.05),
-    "happy":    ( 3.0,  0.60,  0.12,   2.5,   0.8,   0.0,   0.0,  0.05,   0.6,   4.0,   0.10,   0.60),
-    "sad":      (-1.5, -0.60, -0.26,  -4.0,  -1.2,   9.0,   0.5,  0.20,  -1.6,  -1.0,   0.00,   0.00),
-    "angry":    ( 2.5,  0.45,  0.16,   5.5,   1.8,   0.0,   3.5,  0.05,  -1.0,   0.0,   0.05,   0.80),
-    "fear":     ( 3.5, -0.30,  0.24,  -1.0,   0.2,   8.0,   0.5,  0.60,   0.3,   1.0,   0.20,   0.20),
-    "disgust":  (-2.0, -0.10, -0.22,   0.5,   0.4,   1.0,   4.0,  0.00,  -1.0,  -4.0,   0.00,   0.20),
-    "surprise": ( 4.0,  0.80, -0.06,   1.5,   0.3,   4.0,   0.0,  0.05,   2.2,   1.5,   0.65,   0.30),
+    "happy":    ( 3.0,  0.60,  0.12,   2.5,   0.8,   0.0,   0.0,  0.05,   1.0,   4.0,   0.10,   0.60),
+    "sad":      (-1.5, -0.60, -0.26,  -4.0,  -1.2,   9.0,   0.5,  0.30,  -2.4,  -1.0,   0.00,   0.00),
+    "angry":    ( 2.5,  0.45,  0.16,   5.5,   1.8,   0.0,   3.5,  0.05,  -1.6,   0.0,   0.05,   0.80),
+    "fear":     ( 3.5, -0.30,  0.24,  -1.0,   0.2,   8.0,   0.5,  0.90,   0.6,   1.0,   0.20,   0.20),
+    "disgust":  (-2.0, -0.10, -0.22,   0.5,   0.4,   1.0,   4.0,  0.00,  -1.8,  -4.0,   0.00,   0.20),
+    "surprise": ( 4.0,  0.80, -0.06,   1.5,   0.3,   4.0,   0.0,  0.05,   3.2,   1.5,   0.65,   0.30),
 }  # fmt: skip
 """What an emotion of strength 1 adds to a speaker's neutral voice.
 
 Neighbours overlap on purpose: happy, angry and surprise; sad, neutral and disgust; fear and sad (breath, tremor).
 """
-CLIP_SPREAD = (1.3, 0.22, 0.08, 2.0, 0.7, 3.0, 1.0, 0.12, 0.8, 1.5, 0.0, 0.0)
+CLIP_SPREAD = (1.1, 0.20, 0.08, 3.5, 1.3, 3.0, 1.0, 0.10, 0.8, 1.5, 0.0, 0.0)
 """Standard deviation from clip to clip, in the same columns: the first knob of difficulty."""
-SPEAKER_SPREAD = (0.0, 0.15, 0.06, 3.0, 0.7, 2.0, 0.6, 0.06, 0.4, 0.0, 0.0, 0.0)
-"""Standard deviation between the neutral voices of speakers (their pitch and resonances are drawn apart)."""
+SPEAKER_SPREAD = (0.0, 0.20, 0.08, 2.0, 0.8, 2.0, 0.5, 0.05, 0.4, 0.0, 0.0, 0.0)
+"""Largest offset of a speaker's neutral voice, drawn evenly (their pitch and resonances are drawn apart)."""
 
 INTENSITY_STRENGTH: Mapping[str, float] = {"normal": 0.75, "strong": 1.15}
 """How much of the table a clip of each intensity shows: the second knob of difficulty."""
-STRENGTH_SPREAD = 0.22
+STRENGTH_SPREAD = 0.15
 """Standard deviation of how strongly a speaker shows each emotion, as a factor's logarithm: what makes new speakers hard."""
 SNR_DB = (10.0, 28.0)
 """Range of the signal-to-noise ratio of a clip."""
@@ -230,13 +230,14 @@ def synthesise_clip(clip: DemoClip, sample_rate_hz: int) -> np.ndarray:
         tuple(formants),
         breath=round(min(max(cues["breath"], 0), 40)),
         consonants=speaker.consonants,
-        roughness=round(min(max(cues["rough"], 0), 7)),
     )
     share = draw.uniform()
     mark = "?" if share < cues["question"] else "!" if share < cues["question"] + cues["exclaim"] else "."
     words_per_minute = round(min(max(speaker.words_per_minute * 2 ** cues["rate"], 90), 320))
     spoken, spoken_hz = speak(clip.text.rstrip(".") + mark, voice, words_per_minute, int(draw.integers(2**31)))
     waved = _bend_pitch(spoken, spoken_hz, max(cues["tremor"], 0.0), cues["glide"], draw)
+    growl = np.sin(2 * np.pi * draw.uniform(40, 75) / spoken_hz * np.arange(len(waved)))
+    waved *= (1 + min(max(cues["rough"], 0), 7) / 10 * growl).astype(np.float32)
     voiced = _tilt_spectrum(resample(waved, spoken_hz, sample_rate_hz), sample_rate_hz, cues["tilt"])
     pauses = [np.zeros(round(seconds * sample_rate_hz), dtype=np.float32) for seconds in draw.uniform(0.05, 0.25, 2)]
     quiet_room = np.concatenate([pauses[0], voiced, pauses[1]])

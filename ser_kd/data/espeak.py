@@ -24,8 +24,8 @@ _SampleCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short),
 class VoiceShape:
     """A voice as espeak-ng's formant synthesiser understands it.
 
-    The ready-made variants (m1, f2, …) carry ``flutter``, whose phase runs on from clip to clip and makes a clip depend on
-    what was said before it. So a voice is always described in full, with flutter off; wavering is added to the samples.
+    The ready-made variants (m1, f2, …) carry ``flutter`` and ``roughness``, whose phases run on from clip to clip and make a clip
+    depend on what was said before it. So a voice is always described in full, with both off; they can be added to the samples.
 
     Args:
         gender: ``female`` or ``male``.
@@ -34,7 +34,6 @@ class VoiceShape:
         formants: Frequency, height and width of formants 0 to 8 in percent of espeak-ng's own.
         breath: Strength of the aspiration noise, 0 to 40.
         consonants: Loudness of fricatives and bursts, percent.
-        roughness: Alternation of strong and weak glottal periods (a pressed or creaky voice), 0 to 7.
         intonation: Which of espeak-ng's four sets of tunes is spoken, 1 to 4.
     """
 
@@ -44,7 +43,6 @@ class VoiceShape:
     formants: tuple[tuple[int, int, int], ...]
     breath: int = 0
     consonants: int = 100
-    roughness: int = 0
     intonation: int = 1
 
     def to_text(self) -> str:
@@ -54,8 +52,8 @@ class VoiceShape:
             "language en",
             f"gender {self.gender}",
             "flutter 0",
+            "roughness 0",
             f"pitch {self.pitch_low_hz} {self.pitch_high_hz}",
-            f"roughness {self.roughness}",
             f"intonation {self.intonation}",
             f"consonants {self.consonants} {self.consonants}",
             *(f"formant {number} {frequency} {height} {width}" for number, (frequency, height, width) in enumerate(self.formants)),

@@ -55,7 +55,9 @@ class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
         if batch_size < 1:
             raise ConfigError("A batch needs clips.", expected="batch_size of 1 or more", got=str(batch_size), remedy="try 64")
         if balance not in ("none", "class"):
-            raise ConfigError("Unknown balance.", expected="none or class", got=str(balance), remedy="set datamodule.balance to one of them")
+            raise ConfigError(
+                "Unknown balance.", expected="none or class", got=str(balance), remedy="set datamodule.balance to one of them"
+            )
         if balance == "class" and not any(index >= 0 for index in class_indices):
             raise ConfigError(
                 "Clips cannot be balanced without classes.",
@@ -74,6 +76,11 @@ class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
         self.world_size = world_size
         self.drop_last = drop_last
         self.epoch = 0
+
+    @property
+    def sampler(self) -> KeyedBatchSampler:
+        """Itself: Lightning looks for ``set_epoch`` at ``batch_sampler.sampler``, not at the batch sampler."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next."""

@@ -72,9 +72,7 @@ class DistillationModule(lightning.LightningModule):
         self.learning_rate_schedule = learning_rate_schedule
         if class_counts is not None:
             objective.set_class_counts(class_counts)
-        self.panels = nn.ModuleDict(
-            {split: MetricPanel(self.classes, group_values=group_values or {}) for split in ("validation", "test")}
-        )
+        self.panels = nn.ModuleDict({split: MetricPanel(self.classes, group_values=group_values or {}) for split in ("validation", "test")})
         self.results: dict[str, PanelResult] = {}
         self.predictions: dict[str, list[dict[str, Any]]] = {"validation": [], "test": []}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from torch import Tensor, nn
 
@@ -18,6 +18,13 @@ _COMPLEMENT = re.compile(r"1\s*-\s*(\w+)")
 COEFFICIENTS = ("alpha", "beta", "gamma")
 
 
+class Term(TypedDict):
+    """One entry of an objective: the loss, and its weight as a number or the name of a coefficient (1 where it is left out)."""
+
+    loss: LossTerm
+    weight: NotRequired[float | str]
+
+
 class Objective(nn.Module):
     """Sum of weight x term; every weight is a plain factor, never a share of gradient.
 
@@ -27,7 +34,7 @@ class Objective(nn.Module):
     not run.
 
     Args:
-        terms: Name -> ``{"loss": LossTerm, "weight": number or name}``.
+        terms: Name -> ``{"loss": LossTerm, "weight": number or name}``; None switches a term off.
         alpha: Balance between labels and teacher, in [0, 1] wherever ``1 - alpha`` is used.
         beta: Weight of relational or embedding terms.
         gamma: A further weight.
@@ -42,7 +49,7 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        terms: Mapping[str, Mapping[str, Any]],
+        terms: Mapping[str, Term | None],
         alpha: float | None = None,
         beta: float | None = None,
         gamma: float | None = None,
@@ -62,10 +69,10 @@ class Objective(nn.Module):
             )
         if temperature is not None and temperature <= 0:
             raise ConfigError("Temperature must be positive.", expected="above 0", got=f"{temperature:g}", remedy="try 1 to 8")
-        chosen = {name: term for name, term in terms.items() if term}  # a term set to null is switched off
+        chosen = {name: term for name, term in terms.items() if term is not None}
         if not chosen:
             raise ConfigError("The objective has no term.", expected="at least one loss", got="none", remedy="try objective=ce")
-        self.losses = nn.ModuleDict({name: term["loss"] for name, term in chosen.items()})
+        self.losses = nn.ModuleDict({name: _as_module(term["loss"]) for name, term in chosen.items()})
         self.weights: dict[str, float | str] = {name: term.get("weight", 1.0) for name, term in chosen.items()}
         self._warm: set[str] = {name for name, loss in self.losses.items() if getattr(loss, "temperature", 1.0) is None}
         if self._warm and temperature is None and "temperature" not in self.schedules:
@@ -124,8 +131,9 @@ class Objective(nn.Module):
     def set_class_counts(self, counts: Sequence[int]) -> None:
         """Tell the training clips per class to the terms that weigh classes."""
         for loss in self.losses.values():
-            if hasattr(loss, "set_class_counts"):
-                loss.set_class_counts(counts)
+            tell = getattr(loss, "set_class_counts", None)
+            if callable(tell):
+                tell(counts)
 
     def forward(
         self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None, progress: float = 0.0
@@ -163,6 +171,10 @@ class Objective(nn.Module):
             **{name: number for name, number in self.numbers.items() if number is not None},
             **({"schedules": sorted(self.schedules)} if self.schedules else {}),
         }
+
+
+def _as_module(loss: LossTerm) -> nn.Module:
+    return loss  # type: ignore[return-value]
 
 
 def _as_term(loss: nn.Module) -> LossTerm:

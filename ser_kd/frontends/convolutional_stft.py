@@ -1,9 +1,9 @@
-"""Short-time power spectra in two equal forms: FFT to train with, frozen convolutions to export."""
+"""Short-time power spectra in three equal forms: FFT to train with, frozen kernels or matrix products to export."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.shapes import check_rank
+from ser_kd.frontends.factored_dft import FactoredDft
 from ser_kd.frontends.full_precision import full_precision
 
 WINDOWS: dict[str, Callable[[int], Tensor]] = {
@@ -19,6 +20,7 @@ WINDOWS: dict[str, Callable[[int], Tensor]] = {
     "blackman": torch.blackman_window,
     "rectangular": torch.ones,
 }
+FORMS = ("fft", "convolution", "factored")
 
 
 class ConvolutionalStft(nn.Module):
@@ -29,7 +31,8 @@ class ConvolutionalStft(nn.Module):
     and inside a longer batch. Zero padding ("constant", librosa's default since 0.10) has this by construction;
     "reflect" mirrors each clip at its own end, where torch.stft mirrors the padded batch.
 
-    Set ``form`` before an export; nothing else changes.
+    The three forms give the same numbers, and ``form`` may be set at any time: "fft" to train; for an export "convolution" where
+    ``n_fft`` is small (cosine and sine kernels, frozen and not saved) and "factored" from about 512 on.
 
     Args:
         n_fft: Samples per transform; n_fft // 2 + 1 bins.
@@ -38,7 +41,7 @@ class ConvolutionalStft(nn.Module):
         window: hann, hamming, blackman or rectangular.
         center: Whether frames are centred; if not, the first starts at sample 0 and the last one ends inside the clip.
         pad_mode: What a centred frame sees beyond the clip.
-        form: "fft", or "convolution" with cosine and sine kernels that are frozen and not saved.
+        form: "fft", "convolution" or "factored".
 
     Raises:
         ConfigError: If a size or name cannot work.
@@ -52,7 +55,7 @@ class ConvolutionalStft(nn.Module):
         window: str = "hann",
         center: bool = True,
         pad_mode: Literal["constant", "reflect"] = "constant",
-        form: Literal["fft", "convolution"] = "fft",
+        form: Literal["fft", "convolution", "factored"] = "fft",
     ) -> None:
         super().__init__()
         window_samples = n_fft if window_samples is None else window_samples
@@ -63,9 +66,8 @@ class ConvolutionalStft(nn.Module):
                 got=f"hop_samples={hop_samples}, window_samples={window_samples}, n_fft={n_fft}",
                 remedy="raise n_fft to the next power of two above window_samples",
             )
-        for key, name, known in (("window", window, tuple(WINDOWS)), ("pad_mode", pad_mode, ("constant", "reflect"))):
-            if name not in known:
-                raise ConfigError(f"Unknown {key} '{name}'.", expected=f"one of {', '.join(known)}", got=name, remedy="choose one of these")
+        _check_known("window", window, WINDOWS)
+        _check_known("pad_mode", pad_mode, ("constant", "reflect"))
         self.n_fft = n_fft
         self.hop_samples = hop_samples
         self.window_samples = window_samples
@@ -73,7 +75,7 @@ class ConvolutionalStft(nn.Module):
         self.pad_mode = pad_mode
         self.bins = n_fft // 2 + 1
         self.register_buffer("window", WINDOWS[window](window_samples), persistent=False)
-        self.register_buffer("kernels", None, persistent=False)  # (2 K, 1, W), made when they are first asked for
+        self.register_buffer("kernels", None, persistent=False)  # (2 K, 1, W) in the form "convolution"
         self.form = form
 
     window: Tensor
@@ -81,15 +83,15 @@ class ConvolutionalStft(nn.Module):
 
     @property
     def form(self) -> str:
-        """Which of the two forms computes."""
+        """Which of the three forms computes."""
         return self._form
 
     @form.setter
     def form(self, form: str) -> None:
-        if form not in ("fft", "convolution"):
-            raise ConfigError(f"Unknown form '{form}'.", expected="fft or convolution", got=form, remedy="choose one of these")
-        # At n_fft 2048 the kernels weigh 17 MB, which a model that trains by FFT need not carry.
+        _check_known("form", form, FORMS)
+        # Made when asked for: at n_fft 2048 the kernels weigh 17 MB, which a model that trains by FFT need not carry.
         self.kernels = self._make_kernels() if form == "convolution" else None
+        self.factored = FactoredDft(self.n_fft).to(self.window.device) if form == "factored" else None
         self._form = form
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
@@ -120,7 +122,11 @@ class ConvolutionalStft(nn.Module):
         check_rank(waveforms, 2, "waveforms", "(batch, samples)")
         with full_precision(waveforms):
             padded = self._pad(waveforms.float(), lengths)
-            return self._transform(padded) if self.kernels is None else self._convolve(padded, self.kernels)
+            if self.kernels is not None:
+                return self._convolve(padded, self.kernels)
+            if self.factored is not None:
+                return self.factored(self._cut(padded))
+            return self._transform(padded)
 
     @property
     def _padding(self) -> int:
@@ -151,15 +157,35 @@ class ConvolutionalStft(nn.Module):
 
     def _convolve(self, padded: Tensor, kernels: Tensor) -> Tensor:
         # The kernels span the window alone, so what lies under the zeros around it is cut off on both sides.
-        left = (self.n_fft - self.window_samples) // 2
-        right = self.n_fft - self.window_samples - left
+        left, right = self._margins
         seen = padded[:, None, left : padded.shape[1] - right]
         real, imaginary = nn.functional.conv1d(seen, kernels, stride=self.hop_samples).chunk(2, dim=1)  # (B, K, F) each
         return (real.square() + imaginary.square()).transpose(1, 2)
 
-    def _make_kernels(self) -> Tensor:
+    def _cut(self, padded: Tensor) -> Tensor:
+        # Frames are put together from whole blocks: a runtime copies these far faster than samples picked one by one.
+        batch, samples = padded.shape
+        block = math.gcd(self.hop_samples, self.n_fft)
+        count = samples // block
+        frames = (samples - self.n_fft) // self.hop_samples + 1
+        first = torch.arange(frames, device=padded.device) * (self.hop_samples // block)
+        source = (first[:, None] + torch.arange(self.n_fft // block, device=padded.device)).flatten()
+        blocks = padded[:, : count * block].reshape(batch, count, block).index_select(1, source)
+        return blocks.reshape(batch, frames, self.n_fft) * nn.functional.pad(self.window, self._margins)
+
+    @property
+    def _margins(self) -> tuple[int, int]:
         left = (self.n_fft - self.window_samples) // 2
+        return left, self.n_fft - self.window_samples - left
+
+    def _make_kernels(self) -> Tensor:
+        left, _ = self._margins
         sample = torch.arange(left, left + self.window_samples, dtype=torch.float64)
         angle = (2.0 * math.pi / self.n_fft) * torch.outer(torch.arange(self.bins, dtype=torch.float64), sample)  # (K, W)
         kernels = torch.cat([angle.cos(), -angle.sin()]) * self.window.detach().cpu().double()
         return kernels.unsqueeze(1).to(self.window)
+
+
+def _check_known(key: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise ConfigError(f"Unknown {key} '{name}'.", expected=f"one of {', '.join(known)}", got=name, remedy="choose one of these")

@@ -42,7 +42,7 @@ class LogMel(nn.Module):
         mel_norm: "slaney" divides each triangle by its width; None leaves a peak of 1.
         top_db: Dynamic range kept below the clip's maximum; None keeps all.
         normalize_waveform: Whether each clip is first brought to mean 0 and variance 1.
-        form: "fft", or "convolution" for export.
+        form: "fft"; "convolution" or "factored" for export.
 
     Raises:
         ConfigError: If the mel range does not fit the sample rate.
@@ -64,7 +64,7 @@ class LogMel(nn.Module):
         mel_norm: Literal["slaney"] | None = "slaney",
         top_db: float | None = 80.0,
         normalize_waveform: bool = False,
-        form: Literal["fft", "convolution"] = "fft",
+        form: Literal["fft", "convolution", "factored"] = "fft",
     ) -> None:
         super().__init__()
         fmax_hz = sample_rate_hz / 2 if fmax_hz is None else fmax_hz

@@ -38,7 +38,7 @@ class Mfcc(nn.Module):
         mel_norm: "slaney" divides each triangle by its width; None leaves a peak of 1.
         top_db: Dynamic range kept below the clip's maximum; None keeps all.
         normalize_waveform: Whether each clip is first brought to mean 0 and variance 1.
-        form: "fft", or "convolution" for export.
+        form: "fft"; "convolution" or "factored" for export.
 
     Raises:
         ConfigError: If there are more coefficients than mel bins.
@@ -63,7 +63,7 @@ class Mfcc(nn.Module):
         mel_norm: Literal["slaney"] | None = "slaney",
         top_db: float | None = 80.0,
         normalize_waveform: bool = False,
-        form: Literal["fft", "convolution"] = "fft",
+        form: Literal["fft", "convolution", "factored"] = "fft",
     ) -> None:
         super().__init__()
         if not 0 < n_mfcc <= n_mels:

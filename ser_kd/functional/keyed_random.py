@@ -57,7 +57,7 @@ def draw_uniform(keys: Tensor, count: int, low: float = 0.0, high: float = 1.0) 
         keys: (B,) int64.
         count: Numbers per key, N.
         low: Smallest value.
-        high: Bound that is not reached.
+        high: Bound; not reached in [0, 1), elsewhere only by rounding.
 
     Returns:
         (B, N) float32 on the device of the keys.
@@ -69,7 +69,7 @@ def draw_uniform(keys: Tensor, count: int, low: float = 0.0, high: float = 1.0) 
 
 
 def draw_normal(keys: Tensor, count: int) -> Tensor:
-    """Draw standard normal numbers by the Box-Muller transform.
+    """Draw standard normal numbers by the Box-Muller transform; a longer draw begins with the shorter one.
 
     Args:
         keys: (B,) int64.
@@ -78,8 +78,7 @@ def draw_normal(keys: Tensor, count: int) -> Tensor:
     Returns:
         (B, N) float32.
     """
-    half = (count + 1) // 2
-    uniform = draw_uniform(keys, 2 * half)
-    radius = torch.sqrt(-2.0 * torch.log1p(-uniform[:, :half]))
-    angle = 2.0 * math.pi * uniform[:, half:]
-    return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)[:, :count]
+    uniform = draw_uniform(keys, count + count % 2).reshape(len(keys), -1, 2)  # (B, N / 2, 2): neighbours make a pair
+    radius = torch.sqrt(-2.0 * torch.log1p(-uniform[..., 0]))
+    angle = 2.0 * math.pi * uniform[..., 1]
+    return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1).flatten(1)[:, :count]

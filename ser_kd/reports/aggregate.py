@@ -250,7 +250,7 @@ def _pool_predictions(entries: tuple[RunEntry, ...], notes: list[str]) -> pd.Dat
 
 def _warn_of_teacher(teacher: TeacherRecord, record: RunRecord) -> list[str]:
     warnings = []
-    if False:
+    if "unknown" in teacher.trained_on:
         warnings.append(f"which speakers its teacher {teacher.name} was trained on is unknown")
     if teacher.protocol_fingerprint is not None and teacher.protocol_fingerprint != record.protocol.fingerprint:
         warnings.append(f"its teacher {teacher.name} was trained under another protocol ({teacher.protocol_fingerprint})")

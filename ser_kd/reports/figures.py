@@ -113,7 +113,8 @@ def plot_learning_curves(curves: pd.DataFrame, best_epoch: int | None = None, ti
         tidy_axes(axes)
     grid[-1].set_xlabel("epoch" + (f" (dotted: the one kept, {best_epoch})" if best_epoch is not None else ""))
     grid[-1].xaxis.get_major_locator().set_params(integer=True)
-    grid[0].set_title(title)
+    if title:  # above the legends, which stand where the axes' own titles would
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold", color=INK)
     return figure
 
 

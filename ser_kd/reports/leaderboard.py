@@ -11,6 +11,9 @@ from ser_kd.reports.ledger import Ledger
 from ser_kd.reports.significance import METRICS
 from ser_kd.reports.tables import NOTHING, Column, Table, format_count, format_points, format_share
 
+_FEW_SPEAKERS = 10
+"""Below this an interval over speakers holds the truth clearly less often than it says."""
+
 
 def leaderboards(ledger: Ledger, experiments: Sequence[str] = ()) -> list[Table]:
     """Make the tables of all finished runs, one per protocol.
@@ -117,7 +120,11 @@ def _explain(board: ProtocolBoard, names: Sequence[str]) -> list[str]:
     for name, row in zip(names, board.rows, strict=True):
         told = row.estimate("ua").interval
         if told:
-            kind = f"{told.units} {told.unit}" + (" within each class" if told.unit == "utterances" else "")
+            kind = f"{told.units} {told.unit}"
+            if told.unit == "utterances":
+                kind += " within each class; it says nothing about other speakers"
+            elif told.units < _FEW_SPEAKERS:
+                kind += "; with so few it is somewhat too narrow"
             units.setdefault(f"{100 * told.level:.0f} % bootstrap, {told.resamples} resamples of {kind}", []).append(name)
     notes += [f"Interval: {text}" + (f" ({', '.join(which)})" if len(units) > 1 else "") + "." for text, which in units.items()]
     if any(row.estimate("ua").std is not None for row in board.rows):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from ser_kd.contracts.records import ProtocolRecord
 from ser_kd.reports.aggregate import ROLES, ProtocolBoard, SystemRow
 from ser_kd.reports.content import ReportContent, ReportFigure, Section
 from ser_kd.reports.leaderboard import describe_folds, format_epochs
-from ser_kd.reports.ledger import RunEntry
+from ser_kd.reports.run_cards import allow_breaks, show_run
 from ser_kd.reports.significance import LEAST_SPEAKERS
 from ser_kd.reports.style import draw_inline_svg
 from ser_kd.reports.tables import Table, format_count, format_share
@@ -27,7 +25,6 @@ MOST_BYTES = 2_600_000
 
 _MOST_RUNS = 150
 _MOST_CHIPS = 40
-_MOST_LISTED = 12
 _GROUPS = {
     "confusion": (
         "Who is taken for whom",
@@ -36,7 +33,6 @@ _GROUPS = {
     "comparison": ("Where they differ", ""),
     "curves": ("How they learned", "Dashed: training. Solid: validation. Dotted line: the epoch that was kept."),
 }
-_STATES = {"failed": "failed", "running": "unfinished"}
 
 
 def render_page(content: ReportContent, made_at: str = "") -> str:
@@ -72,8 +68,8 @@ def render_page(content: ReportContent, made_at: str = "") -> str:
         sections=[_show_section(section, f"s{number}", corpora, budget) for number, section in enumerate(content.sections, start=1)],
         published=[{"paper": paper, "table": _show_table(table, emphasised="ours")} for paper, table in content.published.items()],
         runs_headline=_count_runs(content),
-        unfinished=[_show_run(entry) for entry in (*content.failed, *content.running)[:_MOST_RUNS]],
-        finished=[_show_run(entry) for entry in content.finished[:_MOST_RUNS]],
+        unfinished=[show_run(entry) for entry in (*content.failed, *content.running)[:_MOST_RUNS]],
+        finished=[show_run(entry) for entry in content.finished[:_MOST_RUNS]],
         more_runs=max(len(content.finished) - _MOST_RUNS, 0),
         faults=content.faults,
         least_speakers=LEAST_SPEAKERS,
@@ -159,7 +155,7 @@ def _show_row(row: SystemRow, name: str, tell_runs: bool) -> dict[str, Any]:
     singles = [run.record.metrics.get("test/ua", math.nan) for run in row.runs] if len(row.runs) > 1 else []
     labels = (("WA", "wa"), ("F1 macro", "f1_macro"), ("F1 weighted", "f1_weighted"))
     return {
-        "name": _allow_breaks(name),
+        "name": allow_breaks(name),
         "experiment": row.experiment,
         "identity": row.identity,
         "role": row.role,
@@ -213,47 +209,6 @@ def _show_split(protocol: ProtocolRecord, split: str) -> dict[str, Any]:
     }
 
 
-def _show_run(entry: RunEntry) -> dict[str, Any]:
-    record = entry.record
-    told = [f"UA {format_share(record.metrics['test/ua'])}"] if "test/ua" in record.metrics else []
-    told += [_tell_duration(record.timings["fit_s"])] if "fit_s" in record.timings else []
-    told += [record.started_at[:16].replace("T", " ")] if record.started_at else []
-    left_out = list(record.clips_left_out.items())
-    training: list[tuple[str, str]] = [("identity", record.identity), ("folder", _allow_breaks(entry.name))]
-    training += [("epochs", ", ".join(f"{name} {count}" for name, count in record.epochs.items()))] if record.epochs else []
-    training += [(name.removesuffix("_s").replace("_", " "), _tell_duration(seconds)) for name, seconds in record.timings.items()]
-    if record.multiply_accumulates is not None:
-        length = f" at {record.input_samples / record.sample_rate_hz:.2f} s" if record.input_samples else ""
-        training.append(("multiply-accumulates", f"{format_count(record.multiply_accumulates)}{length}"))
-    for teacher in record.teachers:
-        heard = "unknown speakers" if "unknown" in teacher.trained_on else f"{len(teacher.trained_on)} speakers"
-        training.append(("teacher", _allow_breaks(f"{teacher.name} ({teacher.experiment or 'foreign'}), trained on {heard}")))
-    machine = [*record.hardware.items()]
-    if record.git_revision:
-        machine.append(("git revision", record.git_revision))
-    clips = left_out[:_MOST_LISTED]
-    if len(left_out) > _MOST_LISTED:
-        clips.append(("and", f"{len(left_out) - _MOST_LISTED} more, in record.json"))
-    return {
-        "experiment": record.experiment,
-        "fold": record.protocol.fold,
-        "seed": record.seed,
-        "status": record.status,
-        "state": _STATES.get(record.status, record.status),
-        "summary": ", ".join(told),
-        "failure": record.failure,
-        "command": record.command,
-        "notes": record.notes,
-        "facts": [
-            ("Run", training),
-            ("Objective", [(name, _tell_value(value)) for name, value in record.objective.items()]),
-            ("Machine", machine),
-            ("Packages", list(record.packages.items())),
-            (f"Clips left out ({len(left_out)})", clips),
-        ],
-    }
-
-
 def _show_table(table: Table, emphasised: str = "") -> Markup:
     """Turn a table into HTML in a card that scrolls sideways where it must."""
 
@@ -281,30 +236,12 @@ def _mark_title(item: ReportFigure) -> Markup:
     return Markup('<span class="role {0} {0}"></span>{1}').format(role, item.title)
 
 
-def _allow_breaks(name: str) -> Markup:
-    """Let a long name break after an underscore or a slash."""
-    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(name))))
-
-
 def _count_runs(content: ReportContent) -> str:
     finished = len(content.finished)
     parts = [f"{finished} run{'s' if finished != 1 else ''} finished"]
     parts += [f"{len(content.failed)} failed"] if content.failed else []
     parts += [f"{len(content.running)} unfinished"] if content.running else []
     return ", ".join(parts)
-
-
-def _tell_duration(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "—"
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def _tell_value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _draw_wave(bars: int = 96) -> Iterator[dict[str, str]]:

@@ -69,6 +69,9 @@ def check_names_and_options(overrides: Sequence[Override], task: str, catalog: C
             faults.append(unknown_key(key, word, known, f"one of {join_names(root.names())}", near))
         elif override.is_add() and override.get_key_element().lstrip("+") in root.groups:
             faults.append(already_there(word, key))
+        elif override.is_add() and catalog.is_group(key) and not _has_place(override, {*root.names(), *packages}, catalog):
+            near = f"to choose an option of a group there is, write {word.lstrip('+')}"
+            faults.append(unknown_key(override.package or key, word, (), f"one of {join_names(root.names())}", near))
         elif catalog.is_group(key) and not override.is_delete():
             faults += _check_options(key, override.value(), catalog)
     raise_faults(faults)
@@ -89,6 +92,13 @@ class RootFile:
     def names(self) -> list[str]:
         """Give everything a word may begin with."""
         return sorted({*self.values, *self.groups})
+
+
+def _has_place(override: Override, names: Collection[str], catalog: Catalog) -> bool:
+    """Tell whether an added option lands below a name of the root file, or spreads over the root by its own header."""
+    place = (override.package or override.key_or_group).partition(".")[0].partition("/")[0]
+    file = catalog.options(override.key_or_group).get(str(override.value()))
+    return place in names or (file is not None and "@package _global_" in file.read_text(encoding="utf-8"))
 
 
 def _list_option_keys(root: RootFile, catalog: Catalog) -> list[str]:

@@ -37,7 +37,9 @@ def run(arguments: list[str]) -> int:
     for fold in folds:
         console.show(
             f"fold {fold.fold}: "
-            + "; ".join(f"{name} {len(fold.split(name))} clips of {', '.join(fold.speakers(name))}" for name in ("train", "validation", "test"))
+            + "; ".join(
+                f"{name} {len(fold.split(name))} clips of {', '.join(fold.speakers(name))}" for name in ("train", "validation", "test")
+            )
         )
     for text in first.warnings:
         console.warn(text)

@@ -38,7 +38,5 @@ def run(arguments: list[str]) -> int:
     console.heading(f"{record.experiment}, fold {record.protocol.fold}, seed {record.seed}: {config.split}, {config.checkpoint} checkpoint")
     console.table(rows)
     labels = record.protocol.classes
-    console.columns(
-        ["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)]
-    )
+    console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
     return 0

@@ -161,9 +161,7 @@ def load_teacher(folder: Path, fold: ProtocolFold, name: str = "teacher") -> Liv
     return LiveTeacher(model, teacher_record)
 
 
-def judge_again(
-    folder: Path, split: str, checkpoint: str, moved: Mapping[str, str], cache_dir: str
-) -> tuple[RunRecord, PanelResult]:
+def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, str], cache_dir: str) -> tuple[RunRecord, PanelResult]:
     """Judge a finished run's checkpoint on validation or test once more.
 
     Args:

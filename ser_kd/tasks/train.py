@@ -41,4 +41,3 @@ def run(arguments: list[str]) -> int:
         console.warn("the model was selected on this very test fold (protocol.validation=test_fold)")
     console.table(shown)
     return 0
-

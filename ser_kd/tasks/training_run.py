@@ -24,6 +24,7 @@ from ser_kd.distill.fitting import fit_statistics
 from ser_kd.distill.live_teacher import LiveTeacher
 from ser_kd.models.costs import count_multiply_accumulates, measure_activation_bytes
 from ser_kd.models.freezing import count_parameters
+from ser_kd.reports.run_figures import write_run_figures
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
@@ -33,7 +34,6 @@ from ser_kd.runtime.recording import identify, now, read_record, write_predictio
 from ser_kd.runtime.tracking import make_loggers
 from ser_kd.storage.atomic import write_text
 from ser_kd.tasks.finished_runs import find_teacher_run, load_teacher
-from ser_kd.reports.run_figures import write_run_figures
 
 
 class _StopAfter(Callback):
@@ -184,12 +184,13 @@ def execute_run(run: TrainingRun) -> RunRecord:
     if found is not None and found.status == "finished":
         console.note(f"found finished run {run.folder}: nothing to do")
         return found
+    module = run.make_module()  # whatever cannot work together is told before anything is written
     record = _new_record(run, resumed=(run.folder / "checkpoints" / "last.ckpt").is_file())
     write_record(run.folder, record)
     write_text(run.folder / "config.yaml", OmegaConf.to_yaml(run.config, resolve=True))
     write_text(run.folder / "protocol.txt", run.fold.describe() + "\n")
     try:
-        _train_and_judge(run, record)
+        _train_and_judge(run, module, record)
     except BaseException as fault:
         # an interrupted run stays 'running' and goes on next time; a broken one says why
         if isinstance(fault, Exception):
@@ -199,7 +200,7 @@ def execute_run(run: TrainingRun) -> RunRecord:
     return record
 
 
-def _train_and_judge(run: TrainingRun, record: RunRecord) -> None:
+def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRecord) -> None:
     config = run.config
     loggers = make_loggers(
         run.folder, config.logger.wandb, config.logger.project, config.logger.entity,
@@ -210,10 +211,11 @@ def _train_and_judge(run: TrainingRun, record: RunRecord) -> None:
     )  # fmt: skip
     chosen_epochs = None
     if config.refit:
-        chosen_epochs = _choose_epochs(run, record)
+        chosen_epochs = _choose_epochs(run, module, record)
         run.data.refit()
+        module = run.make_module()
         record.protocol = run.fold.to_record()
-    trainer, module = _fit(run, run.folder / "checkpoints", loggers, chosen_epochs, record)
+    trainer = _fit(run, module, run.folder / "checkpoints", loggers, chosen_epochs, record)
     weights = run.folder / "checkpoints" / ("last.ckpt" if config.refit else "best.ckpt")
     if config.refit:
         (run.folder / "checkpoints" / "best.ckpt").write_bytes(weights.read_bytes())
@@ -243,10 +245,9 @@ def _train_and_judge(run: TrainingRun, record: RunRecord) -> None:
 
 
 def _fit(
-    run: TrainingRun, checkpoints: Path, loggers: Any, stop_after: int | None, record: RunRecord
-) -> tuple[lightning.Trainer, DistillationModule]:
+    run: TrainingRun, module: DistillationModule, checkpoints: Path, loggers: Any, stop_after: int | None, record: RunRecord
+) -> lightning.Trainer:
     config = run.config
-    module = run.make_module()
     monitor = config.monitor if run.fold.validation_set else None
     best = ModelCheckpoint(
         dirpath=checkpoints, filename="best" if monitor else "latest", monitor=monitor, mode=config.monitor_mode, save_last=True,
@@ -272,17 +273,17 @@ def _fit(
         record.epochs["best"] = _epoch_of(checkpoints / "best.ckpt")
     if trainer.current_epoch < (trainer.max_epochs or 0) and stop_after is None:
         record.notes.append(f"stopped early after {trainer.current_epoch} of {trainer.max_epochs} epochs")
-    return trainer, module
+    return trainer
 
 
-def _choose_epochs(run: TrainingRun, record: RunRecord) -> int:
+def _choose_epochs(run: TrainingRun, module: DistillationModule, record: RunRecord) -> int:
     """Train on the training split alone and give the best number of epochs on validation; remembered beside the run."""
     note = run.folder / "selection.json"
     if note.is_file():
         chosen: dict[str, Any] = json.loads(note.read_text())
     else:
         checkpoints = run.folder / "checkpoints" / "selection"
-        trainer, module = _fit(run, checkpoints, False, None, record)
+        trainer = _fit(run, module, checkpoints, False, None, record)
         trainer.validate(module, datamodule=run.data, ckpt_path=str(checkpoints / "best.ckpt"), verbose=False, weights_only=True)
         values = module.results["validation"].values
         chosen = {"epochs": record.epochs["best"], "metrics": {f"validation/{name}": value for name, value in values.items()}}

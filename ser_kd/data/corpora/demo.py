@@ -12,8 +12,11 @@ from pathlib import Path
 from ser_kd.contracts.emotions import DIMENSIONS, LabelSet
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
+from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.demo_speech import EMOTION_CUES, VERSION, describe_settings, draw_clip, synthesise_clip
 from ser_kd.data.manifest import Manifest
+from ser_kd.data.protocols.by_session import SessionFolds
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
 from ser_kd.storage.audio_files import write_wav
 from ser_kd.storage.hashing import hash_data
 
@@ -39,7 +42,7 @@ class DemoCorpus:
     """
 
     name = "demo"
-    label_sets: Mapping[str, LabelSet] = {"demo7": LabelSet("demo7", tuple(EMOTION_CUES))}  # noqa: RUF012
+    label_sets: Mapping[str, LabelSet] = {"demo7": LabelSet("demo7", tuple(EMOTION_CUES))}
     default_label_set = "demo7"
 
     def __init__(self, root: str | Path, speakers: int = 10, clips_per_emotion: int = 12, sample_rate_hz: int = 16_000) -> None:
@@ -56,7 +59,7 @@ class DemoCorpus:
         self.clips_per_emotion = clips_per_emotion
         self.sample_rate_hz = sample_rate_hz
         settings = {**describe_settings(), "speakers": speakers, "clips_per_emotion": clips_per_emotion, "sample_rate_hz": sample_rate_hz}
-        self.folder = Path(root) / f"demo-v{VERSION}-{hash_data(settings)}"
+        self.folder = Path(root).expanduser() / f"demo-v{VERSION}-{hash_data(settings)}"
 
     def read_manifest(self) -> Manifest:
         """Read the corpus, made first where it is not there yet.
@@ -142,3 +145,30 @@ def _fill_folder(folder: Path) -> Iterator[Path]:
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
+
+
+class DemoDataModule(SpeechDataModule):
+    """The demo corpus in anyone's Lightning script, session-wise by default.
+
+    Args:
+        root: See ``DemoCorpus``.
+        fold: Fold of the protocol.
+        protocol: None is one fold per session.
+        speakers: See ``DemoCorpus``.
+        clips_per_emotion: See ``DemoCorpus``.
+        **options: Everything else ``SpeechDataModule`` takes.
+
+    Example:
+        ``trainer.fit(model, DemoDataModule("cache/demo_corpus", fold=0))``
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        fold: int = 0,
+        protocol: EvaluationProtocol | None = None,
+        speakers: int = 10,
+        clips_per_emotion: int = 12,
+        **options: object,
+    ) -> None:
+        super().__init__(DemoCorpus(root, speakers, clips_per_emotion), protocol or SessionFolds(), fold, **options)  # type: ignore[arg-type]

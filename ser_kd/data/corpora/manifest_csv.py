@@ -109,7 +109,8 @@ class ManifestCsvCorpus:
             raise DataError(
                 f"{len(faults)} of {len(rows)} lines of {self.path} cannot be used.",
                 expected="path and speaker in each line, numbers where numbers belong",
-                got="; ".join(faults[:_SHOWN_FAULTS]) + (f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""),
+                got="; ".join(faults[:_SHOWN_FAULTS])
+                + (f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""),
                 remedy="correct these lines",
             )
         return Manifest(self.name, tuple(sorted(utterances, key=lambda u: u.id)), "as the owner of the files decides")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import lightning
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.data.sampling import KeyedBatchSampler
@@ -70,3 +73,37 @@ def test_bad_input() -> None:
         KeyedBatchSampler(LENGTHS, 8, balance="class", class_indices=[-1] * 100)
     with pytest.raises(ConfigError, match="Unknown balance"):
         KeyedBatchSampler(LENGTHS, 8, balance="speaker")  # type: ignore[arg-type]
+
+
+def test_lightning_tells_the_epoch() -> None:
+    """Without it every epoch has the same order and the same augmentation, and nothing looks wrong."""
+
+    class Watcher(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(()))
+            self.seen: list[list[tuple[int, int]]] = []
+
+        def training_step(self, batch: list[tuple[int, int]], batch_index: int) -> torch.Tensor:
+            self.seen.append(batch)
+            return self.weight
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    class Numbers(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 16
+
+        def __getitem__(self, index: tuple[int, int]) -> tuple[int, int]:
+            return index
+
+    watcher = Watcher()
+    loader = DataLoader(Numbers(), batch_sampler=KeyedBatchSampler([1] * 16, 16), collate_fn=list)
+    trainer = lightning.Trainer(
+        max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(watcher, loader)
+    assert [{epoch for epoch, _ in batch} for batch in watcher.seen] == [{0}, {1}, {2}]
+    assert len({tuple(index for _, index in batch) for batch in watcher.seen}) == 3

@@ -58,9 +58,7 @@ def test_schedules_replace_numbers_and_temperature_reaches_terms_without_one() -
     objective = pair(schedules={"alpha": LinearSchedule(1.0, 0.0)})
     assert [round(total(objective, p), 6) for p in (0.0, 0.5, 1.0)] == [1.0, 5.5, 10.0]
     warm, own = Constant(1.0, temperature=None), Constant(1.0, temperature=7.0)
-    objective = Objective(
-        {"a": {"loss": warm}, "b": {"loss": own}}, temperature=4.0, schedules={"temperature": LinearSchedule(4.0, 2.0)}
-    )
+    objective = Objective({"a": {"loss": warm}, "b": {"loss": own}}, temperature=4.0, schedules={"temperature": LinearSchedule(4.0, 2.0)})
     total(objective, 0.0)
     assert warm.temperature == 4.0
     total(objective, 1.0)

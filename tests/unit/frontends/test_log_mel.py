@@ -17,9 +17,10 @@ def test_shape_width_and_keys(make_voice, make_inputs):
     assert features.keys is inputs.keys
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"pad_mode": "reflect"}, {"center": False}, {"normalize_waveform": True}, {"form": "convolution"}]
-)
+SETTINGS = [{}, {"pad_mode": "reflect"}, {"center": False}, {"normalize_waveform": True}, {"form": "convolution"}, {"form": "factored"}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_a_clip_is_heard_the_same_alone_and_in_a_batch(settings, make_voice, check_alone_equals_batch):
     # The loud neighbour lifts a quiet clip wherever the range is taken from the batch.
     check_alone_equals_batch(LogMel(**settings), make_voice(4000, loudness=0.9), make_voice(1777, 1, loudness=1e-5), tolerance=1e-3)
@@ -34,6 +35,12 @@ def test_the_range_is_that_of_the_clips_own_valid_frames(make_voice, make_inputs
     for row, length in enumerate(features.lengths.tolist()):
         valid = features.frames[row, :length]
         assert float(valid.max() - valid.min()) == pytest.approx(40.0, abs=1e-3)
+
+
+def test_a_click_that_only_a_frame_behind_the_end_hears_sets_no_range(make_voice, check_alone_equals_batch):
+    clip = make_voice(1999, loudness=1e-6)
+    clip[-1] = 1.0  # frames of 512 samples are centred on 0, 400, … 1600, and in a batch on 2000 too
+    check_alone_equals_batch(LogMel(hop_samples=400), make_voice(4000), clip, tolerance=1e-3)
 
 
 def test_without_a_range_silence_lies_at_minus_100_db():

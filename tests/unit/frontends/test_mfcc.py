@@ -16,7 +16,7 @@ def test_both_profiles_give_the_published_number_of_frames(settings, frames, mak
     assert features.lengths.tolist() == [frames]
 
 
-@pytest.mark.parametrize("form", ["fft", "convolution"])
+@pytest.mark.parametrize("form", ["fft", "convolution", "factored"])
 def test_a_clip_is_heard_the_same_alone_and_in_a_batch(form, make_voice, check_alone_equals_batch):
     check_alone_equals_batch(Mfcc(form=form), make_voice(9000, loudness=0.9), make_voice(4444, 1, 1e-5), tolerance=2e-3)
 

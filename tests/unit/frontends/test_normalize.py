@@ -52,7 +52,7 @@ def test_unfitted_statistics_are_not_used(clips, make_inputs):
     frontend = NormalizedFrontend(LogMel())
     with pytest.raises(ConfigError, match=r"never fitted(.|\n)*begin_fit"):
         frontend(make_inputs(*clips))
-    frontend.begin_fit()
+    fit(frontend, make_inputs(*clips)).begin_fit()
     with pytest.raises(ConfigError, match="never fitted"):
         frontend(make_inputs(*clips))
 

@@ -106,3 +106,7 @@ def test_derived_keys_are_independent_of_each_other_and_of_their_parent():
     there_and_back = derive_keys(derive_keys(KEYS[:9], "a"), "b"), derive_keys(derive_keys(KEYS[:9], "b"), "a")
     assert not (there_and_back[0] == there_and_back[1]).any()
     assert not (derive_keys(derive_keys(KEYS[:9], "a"), "a") == KEYS[:9]).any()
+
+
+def test_a_longer_normal_draw_begins_with_the_shorter_one():
+    torch.testing.assert_close(draw_normal(KEYS, 9)[:, :4], draw_normal(KEYS, 4), rtol=0, atol=0)

@@ -30,6 +30,7 @@ def test_rows_stand_by_role_with_value_and_interval(runs_root):
     assert told.interval.low < recorded < told.interval.high
     assert told.interval.unit == "utterances"
     assert row.confusion.sum() == 84
+    assert set(row.predictions["split"]) == {"test"}
     assert row.parameters == {"trainable": 241_395, "total": 245_235}
 
 

@@ -74,6 +74,13 @@ def test_learning_curves_part_losses_from_ua():
     assert len({line.get_linestyle() for line in same}) == 2
 
 
+def test_title_of_learning_curves_stands_clear_of_the_legend():
+    figure = draw(plot_learning_curves(pd.DataFrame({"train/loss": [2.0, 1.0], "validation/ua": [0.2, 0.4]}, index=[1, 2]), title="mine"))
+    legend = figure.axes[0].get_legend()
+    assert figure.get_suptitle() == "mine"
+    assert not legend.get_window_extent().overlaps(figure._suptitle.get_window_extent())
+
+
 def test_a_single_part_is_not_drawn_twice():
     curves = pd.DataFrame({"train/loss": [2.0], "train/cross_entropy": [2.0]}, index=[1])
     (axes,) = draw(plot_learning_curves(curves)).axes

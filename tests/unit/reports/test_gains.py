@@ -34,7 +34,9 @@ def test_only_common_folds_count(runs_root):
 
 
 def test_the_sister_has_the_same_parameters_and_the_best_validation(runs_root):
-    write_run(runs_root, replace(TRIO[1], experiment="wav_to_mfcc/larger", parameters=(("trainable", 9), ("total", 9))))
+    write_run(
+        runs_root, replace(TRIO[1], experiment="wav_to_mfcc/larger", identity="1a", skill=0.9, parameters=(("trainable", 9), ("total", 9)))
+    )
     weak = write_run(runs_root, replace(TRIO[1], identity="99", skill=0.3))
     (gain,) = find_gains(board_of(runs_root), resamples=100)
     assert gain.alone.identity == "4f1c09ab"

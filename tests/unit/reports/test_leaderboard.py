@@ -57,7 +57,7 @@ def test_several_runs_show_their_spread_and_the_pooled_value(tmp_path):
     assert " ± 0.0" in row["UA"]
     assert row["runs"] == "6 (folds 0–2, 2 seeds)"
     assert "[0." in row["UA pooled"]
-    assert any("6 speakers" in note for note in table.notes)
+    assert any("6 speakers; with so few" in note for note in table.notes)
 
 
 def test_other_protocols_have_their_own_table(runs_root):

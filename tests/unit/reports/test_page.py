@@ -162,6 +162,7 @@ def test_a_page_of_hundreds_of_runs_stays_small(trio_content):
     many = tuple(replace(entry, name=f"{entry.name}/{number}") for number in range(200) for entry in trio_content.finished)
     text = render_page(replace(without_figures(trio_content), finished=many))
     assert len(text.encode()) < 3_000_000
+    assert text.count("<details") == 150
     assert "And 450 more" in text
 
 
@@ -179,13 +180,14 @@ def test_an_empty_report_is_a_page(tmp_path):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [380, 768, 1280])
-def test_nothing_sticks_out_sideways(trio_page, tmp_path, width):
+def test_nothing_sticks_out_sideways(trio_content, tmp_path, width):
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium: the page's width is not measured")
     # in a frame, because a window is never narrower than 500; the frame tells its width by message, files may not look into each other
     probe = "<script>addEventListener('load',()=>parent.postMessage(document.documentElement.scrollWidth,'*'))</script></body>"
-    (tmp_path / "inner.html").write_text(trio_page.replace("</body>", probe))
+    wide = Table(tuple(Column(f"column_{number}") for number in range(14)), (("a value with words",) * 14,))
+    (tmp_path / "inner.html").write_text(render_page(replace(trio_content, published={"paper": wide})).replace("</body>", probe))
     frame = f'<iframe src="inner.html" style="border:0;width:{width}px;height:900px"></iframe>'
     listen = "<script>addEventListener('message',told=>document.body.setAttribute('data-wide',told.data))</script>"
     (tmp_path / "page.html").write_text(f"<body>{listen}{frame}</body>")

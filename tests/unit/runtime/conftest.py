@@ -28,10 +28,12 @@ FILES = {
         tags: {}
         teacher: null
     """,
+    "conf/corpus/archive.yaml": "# Far away.\nname: archive\nroot: ???\n",
     "conf/corpus/demo.yaml": "# Made here.\nname: demo\n",
     "conf/corpus/ravdess.yaml": "# On disk.\nname: ravdess\nroot: ???\n",
     "conf/protocol/five.yaml": "_target_: pathlib.PurePath\nvalidation: next_fold\n",
     "conf/protocol/six.yaml": "_target_: pathlib.PurePath\nvalidation: next_fold\n",
+    "conf/protocol/by_corpus/archive.yaml": "defaults:\n  - /protocol/six@_here_\n",
     "conf/protocol/by_corpus/demo.yaml": "defaults:\n  - /protocol/six@_here_\n",
     "conf/protocol/by_corpus/ravdess.yaml": "defaults:\n  - /protocol/five@_here_\n",
     "conf/frontend/mfcc.yaml": "# Cepstra.\nfilters: 13\n",

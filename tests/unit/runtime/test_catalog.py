@@ -12,7 +12,7 @@ def catalog(place):
 
 def test_groups_and_options(catalog):
     assert catalog.groups() == ["corpus", "frontend", "protocol", "scale", "student", "teacher", "experiments"]
-    assert list(catalog.options("protocol")) == ["by_corpus/demo", "by_corpus/ravdess", "five", "six"]
+    assert list(catalog.options("protocol")) == ["by_corpus/archive", "by_corpus/demo", "by_corpus/ravdess", "five", "six"]
     assert list(catalog.options("experiments")) == ["paper/one", "paper/two"]
     assert catalog.options("nothing") == {}
     assert catalog.is_group("experiments")

@@ -82,6 +82,12 @@ def test_free_keys_below_an_empty_dict_and_below_a_target(compose):
     assert compose(["corpus=demo", "+protocol.folds=3"]).protocol.folds == 3
 
 
+def test_an_added_option_may_spread_over_the_root_or_fill_a_place(compose, place, write):
+    write(place, {"conf/debug/quick.yaml": "# @package _global_\nrate: 0.9\n"})
+    assert compose(["corpus=demo", "+debug=quick"]).rate == 0.9
+    assert compose(["corpus=demo", "+frontend@student.second=mel"]).student.second.filters == 64
+
+
 def test_missing_values_pass_where_they_may(compose):
     assert OmegaConf.is_missing(compose(["corpus=ravdess"], allow_missing=True).corpus, "root")
 
@@ -117,6 +123,8 @@ def test_composing_leaves_the_users_own_hydra_alone(compose, place):
         ("+student.new=1", "Unknown key 'student.new'."),
         ("+fold=1", "write fold=1"),
         ("+teacher=resnet", "write teacher=resnet"),
+        ("+frontend=mel", "Unknown key 'frontend'."),
+        ("+frontend@other=mel", "Unknown key 'other'."),
         ("teacher.layers=3", "'teacher' is empty"),
         ("student.frontend=mel", "write frontend@student.frontend=mel"),
         ("paths=here", "write paths.runs=…"),
@@ -151,7 +159,9 @@ def test_values_of_the_right_kind_pass(compose):
 
 
 def test_a_corpus_must_be_chosen_and_all_faults_are_told_together(compose):
-    assert "one of demo, ravdess" in message_of(compose)
+    text = message_of(compose)
+    assert "one of archive, demo, ravdess" in text
+    assert "corpus.root" not in text  # a key of the stand-in, not of the user's choice
     text = message_of(compose, "student.widht=1", "fold=2", "student.frontend.m=3", "corpus.root=x")
     assert "3 faults" in text
     for told in ("No corpus is chosen.", "'student.widht'", "'student.frontend.m'"):

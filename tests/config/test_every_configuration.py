@@ -1,0 +1,97 @@
+"""Every YAML there is composes and passes the checks; the counts guard against a glob that misses folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from ser_kd.runtime.build import build
+from ser_kd.runtime.composition import compose
+from ser_kd.runtime.validation import check_config
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix("")) for path in (ROOT / "experiments").glob("*/*.yaml"))
+GROUPS = {
+    "corpus": 3, "datamodule": 2, "encoder": 3, "frontend": 3, "learning_rate_schedule": 2, "logger": 2, "objective": 2, "optimizer": 2,
+    "paths": 1, "protocol": 7, "protocol/by_corpus": 3, "scale": 3, "student": 3, "teacher": 1, "trainer": 3, "views": 3,
+}  # fmt: skip
+TASKS = {"check", "evaluate", "prepare", "train"}
+FILL = {"manifest_csv": ["corpus.path=my.csv"], "listed_speakers": ["protocol.test_folds=[[1],[2],[3]]"]}
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def test_nothing_is_missed() -> None:
+    found = {str(folder.relative_to(ROOT / "conf")): len(list(folder.glob("*.yaml"))) for folder in (ROOT / "conf").rglob("*") if folder.is_dir()}
+    assert found == GROUPS
+    assert {path.stem for path in (ROOT / "conf").glob("*.yaml")} == TASKS
+    assert len(EXPERIMENTS) == 6
+
+
+@pytest.mark.parametrize("scale", ["paper", "base", "tiny"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments_compose_at_every_scale(name: str, scale: str) -> None:
+    for words in ([], ["corpus=demo", "datamodule.clip_samples=32000"]):
+        config = compose("train", [f"experiments={name}", f"scale={scale}", *words])
+        check_config(config)
+        assert config.experiment == name
+
+
+@pytest.mark.parametrize("group", sorted(set(GROUPS) - {"protocol/by_corpus", "encoder", "frontend", "scale"}))
+def test_options_compose(group: str) -> None:
+    for option in options(group):
+        corpus = [] if group == "corpus" else ["corpus=demo"]
+        teacher = ["teacher=finished_run"] if "kl" in option else []
+        config = compose("train", [*corpus, f"{group}={option}", *FILL.get(option, []), *teacher])
+        check_config(config)
+
+
+@pytest.mark.parametrize("group", ["encoder", "frontend"])
+def test_parts_of_a_student_compose(group: str) -> None:
+    for option in options(group):
+        check_config(compose("train", ["corpus=demo", f"{group}@student.{group}={option}"]))
+
+
+@pytest.mark.parametrize("group", ["objective", "views", "optimizer", "learning_rate_schedule", "protocol"])
+def test_options_build(group: str) -> None:
+    for option in options(group):
+        config = compose("train", ["corpus=demo", f"{group}={option}", *FILL.get(option, [])])
+        assert build(config[group]) is not None
+
+
+@pytest.mark.parametrize(
+    ("option", "classes", "trainable", "total"),
+    [("timnet_60", 7, 241_395, 245_235), ("timnet_39", 7, 104_496, 106_992), ("timnet_39", 8, 104_536, 107_032)],
+)
+def test_students_have_the_published_size(option: str, classes: int, trainable: int, total: int) -> None:
+    from ser_kd.models.freezing import count_parameters
+
+    student = build(compose("train", ["corpus=demo", f"student={option}"]).student, classes=classes)
+    assert count_parameters(student) == {"trainable": trainable, "total": total}
+
+
+def test_the_corpus_chooses_its_protocol_and_the_line_overrides_it() -> None:
+    assert compose("train", ["corpus=demo"]).protocol._target_.endswith("SessionFolds")
+    assert compose("train", ["experiments=wav_to_mfcc/student"]).protocol._target_.endswith("RavdessActors5")
+    assert compose("train", ["experiments=wav_to_mfcc/student", "corpus=demo"]).protocol._target_.endswith("SessionFolds")
+    chosen = compose("train", ["experiments=wav_to_mfcc/student", "protocol=ravdess_emobox6"])
+    assert chosen.protocol._target_.endswith("RavdessEmobox6")
+
+
+def test_every_runnable_file_tells_its_command() -> None:
+    for path in [*(ROOT / "experiments").glob("*/*.yaml"), *(ROOT / "conf").glob("*.yaml")]:
+        comments = [line for line in path.read_text().splitlines() if line.startswith("# ") and not line.startswith("# @")]
+        assert any("ser-kd " in line for line in comments), path
+    for path in (ROOT / "conf").rglob("*.yaml"):
+        assert path.read_text().startswith("# "), path
+
+
+def test_no_machine_path_stands_in_a_configuration() -> None:
+    for path in [*(ROOT / "experiments").rglob("*.yaml"), *(ROOT / "conf").rglob("*.yaml")]:
+        plain = OmegaConf.to_yaml(OmegaConf.load(path))
+        assert "/home" not in plain
+        assert "/work" not in plain
