@@ -88,8 +88,7 @@ class SpeechCollation:
         excess = len(waveform) - self.clip_samples if self.clip_samples else 0
         if excess <= 0:
             return waveform
+        start = excess // 2
         if self.random_crop:
             start = int(draw_uniform(derive_keys(key[None], "crop"), 1).item() * (excess + 1))
-        else:
-            start = excess // 2
         return waveform[start : start + len(waveform) - excess]

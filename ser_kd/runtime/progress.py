@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import time
+import warnings
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -50,3 +53,17 @@ def progress_callbacks(epochs: int) -> list[Callback]:
 def trainer_quietness() -> dict[str, Any]:
     """Give the trainer arguments that leave showing progress to ``progress_callbacks``."""
     return {"enable_progress_bar": sys.stderr.isatty() and sys.stdout.isatty(), "enable_model_summary": False}
+
+
+def quieten_libraries(wandb_mode: str) -> None:
+    """Keep advertisements and notices that no user can act on out of the output; warnings and errors stay.
+
+    Args:
+        wandb_mode: W&B's greeting is shown only where it names an address (``online``).
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # cached audio is faster without
+    if wandb_mode != "online":
+        os.environ.setdefault("WANDB_SILENT", "true")

@@ -8,7 +8,6 @@ import time
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
-from ser_kd.tasks import check, report
 
 STORY = (
     ("demo/teacher", "a spectrogram ResNet learns from labels: the teacher"),
@@ -31,7 +30,8 @@ def run(arguments: list[str]) -> int:
         config = compose("train", [f"experiments={experiment}", *arguments])
         check_config(config)
         configs.append(config)
-    from ser_kd.tasks.training_run import execute_run, prepare_run  # late: torch and lightning take seconds to import
+    from ser_kd.tasks import check, report  # late: torch and lightning take seconds to import
+    from ser_kd.tasks.training_run import execute_run, prepare_run
 
     start = time.perf_counter()
     steps = len(STORY) + 2

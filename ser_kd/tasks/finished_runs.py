@@ -22,7 +22,7 @@ from ser_kd.losses.cross_entropy import CrossEntropy
 from ser_kd.metrics.panel import PanelResult
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
-from ser_kd.runtime.progress import trainer_quietness
+from ser_kd.runtime.progress import quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import read_record
 
 
@@ -192,6 +192,7 @@ def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, s
             got=data.fold.fingerprint,
             remedy="give the corpus as it was (corpus.root=…): the same clips, labels and speakers",
         )
+    quieten_libraries("offline")
     labels_only = Objective({"cross_entropy": {"loss": CrossEntropy(), "weight": 1.0}})  # judging needs no teacher
     module = DistillationModule(model, labels_only, record.protocol.classes, group_values=data.group_values)
     trainer = lightning.Trainer(accelerator="auto", devices=1, logger=False, enable_checkpointing=False, **trainer_quietness())

@@ -29,9 +29,9 @@ from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
 from ser_kd.runtime.paths import run_folder
-from ser_kd.runtime.progress import progress_callbacks, trainer_quietness
+from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import identify, now, read_record, write_predictions, write_record
-from ser_kd.runtime.tracking import make_loggers
+from ser_kd.runtime.tracking import choose_mode, make_loggers
 from ser_kd.storage.atomic import write_text
 from ser_kd.tasks.finished_runs import find_teacher_run, load_teacher
 
@@ -114,6 +114,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     Raises:
         SerKdError: If anything the user chose cannot work together.
     """
+    quieten_libraries(choose_mode(config.logger.wandb))
     data: SpeechDataModule = build(
         config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol), fold=config.fold, seed=config.seed
     )

@@ -156,7 +156,7 @@ def test_an_interrupted_run_goes_on(workplace: Path, ser_kd) -> None:
     assert last is not None
     folder = last.parents[1]
     assert json.loads((folder / "record.json").read_text())["status"] == "running"
-    code, output, errors = ser_kd("train", *words)
+    code, _, errors = ser_kd("train", *words)
     assert code == 0, errors
     record = read(folder)
     assert record.status == "finished"

@@ -51,7 +51,13 @@ def test_a_damaged_record_is_named(text: str, match: str) -> None:
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(ConfigError, ValueError), (DataError, ValueError), (LeakageError, ValueError), (ShapeError, ValueError), (ParityError, ArithmeticError)],
+    [
+        (ConfigError, ValueError),
+        (DataError, ValueError),
+        (LeakageError, ValueError),
+        (ShapeError, ValueError),
+        (ParityError, ArithmeticError),
+    ],
 )
 def test_errors_have_three_parts_and_are_the_matching_built_in(error: type[Exception], kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
@@ -111,5 +117,3 @@ def test_teacher_answers_by_name() -> None:
     doubled = one.map(lambda t: t * 2)
     assert doubled.hidden_states[3].sum() == 8
     assert doubled.embedding is None
-
-

@@ -13,9 +13,14 @@ from ser_kd.storage.hashing import hash_bytes, hash_data, hash_file
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), replace_file(path) as part:
-        part.write_text("half")
-        raise RuntimeError
+
+    def break_off() -> None:
+        with replace_file(path) as part:
+            part.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
     assert path.read_text() == "old"
     write_text(path, "new")
     assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
