@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import csv
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
+from ser_kd.runtime.recording import identify, read_record, write_predictions
+from ser_kd.runtime.tracking import choose_mode
+
+CONFIG = {
+    "paths": {"runs": "a"},
+    "corpus": {"_target_": "x", "root": "/data", "speakers": 10},
+    "datamodule": {"batch_size": 64, "workers": 0, "cache_dir": "c"},
+    "trainer": {"max_epochs": 10, "devices": 1, "accelerator": "cpu", "precision": "32-true"},
+    "teacher": {"experiment": "a", "run": None},
+    "fold": 0,
+    "seed": 0,
+    "logger": {"wandb": "auto"},
+    "experiment": "x",
+}
+
+
+def changed(section: str, key: str | None, value: object) -> dict:
+    config = deepcopy(CONFIG)
+    if key is None:
+        config[section] = value
+    else:
+        config[section][key] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("paths", "runs", "b"), ("corpus", "root", "/elsewhere"), ("datamodule", "workers", 4), ("datamodule", "cache_dir", "d"),
+        ("trainer", "devices", 2), ("trainer", "accelerator", "gpu"), ("fold", None, 3), ("seed", None, 7), ("logger", "wandb", "online"),
+        ("experiment", None, "y"), ("teacher", "run", "somewhere"),
+    ],
+)  # fmt: skip
+def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:
+    assert identify(changed(section, key, value), "print", "t") == identify(CONFIG, "print", "t")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("corpus", "speakers", 8), ("datamodule", "batch_size", 32), ("trainer", "max_epochs", 11), ("trainer", "precision", "bf16-mixed")],
+)
+def test_what_changes_the_science_changes_the_identity(section: str, key: str, value: object) -> None:
+    assert identify(changed(section, key, value), "print", "t") != identify(CONFIG, "print", "t")
+
+
+def test_data_and_teacher_are_part_of_the_identity() -> None:
+    assert (
+        len(
+            {
+                identify(CONFIG, "print", "t"),
+                identify(CONFIG, "other", "t"),
+                identify(CONFIG, "print", "u"),
+                identify(CONFIG, "print", None),
+            }
+        )
+        == 4
+    )
+
+
+def test_predictions_are_a_table(tmp_path: Path) -> None:
+    write_predictions(tmp_path, [{"id": "a", "probability_x": 0.12345678}, {"id": "b", "probability_x": 1.0, "group_gender": "f"}])
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {"id": "a", "probability_x": "0.123457", "group_gender": ""},
+        {"id": "b", "probability_x": "1.000000", "group_gender": "f"},
+    ]
+    assert read_record(tmp_path) is None
+
+
+def test_wandb_is_offline_unless_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    assert choose_mode("auto") == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    assert choose_mode("auto") == "online"
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert choose_mode("auto") == "disabled"
+    assert choose_mode("offline") == "offline"
+    with pytest.raises(ConfigError, match="W&B mode"):
+        choose_mode("sometimes")
+
+
+def test_a_login_for_another_host_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine example.org login user password secret\n")
+    netrc.chmod(0o600)
+    assert choose_mode("auto") == "offline"
+    netrc.write_text("machine api.wandb.ai login user password secret\n")
+    assert choose_mode("auto") == "online"
+
+
+def test_the_environment_is_described(tmp_path: Path) -> None:
+    assert {"python", "torch", "lightning", "numpy"} <= set(installed_packages())
+    assert {"processor", "cores", "memory"} <= set(describe_hardware())
+    assert git_revision(tmp_path) is None
