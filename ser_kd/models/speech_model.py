@@ -26,10 +26,10 @@ class SpeechModel(nn.Module):
     signature and that the configuration did not set: ``input_width`` (encoder; the front-end's width), ``width`` (pooling: the
     encoder's; head: the embedding's) and ``classes`` (head). Thus in YAML::
 
-        _target_: ser_kd.models.SpeechModel
-        frontend: {_target_: ser_kd.frontends.Mfcc}
-        encoder: {_target_: ser_kd.models.encoders.TimNet, _partial_: true, filters: 60}
-        head: {_target_: ser_kd.models.LinearHead, _partial_: true}
+        _target_: ser_kd.models.speech_model.SpeechModel
+        frontend: {_target_: ser_kd.frontends.mfcc.Mfcc}
+        encoder: {_target_: ser_kd.models.encoders.timnet.TimNet, _partial_: true, filters: 60}
+        head: {_target_: ser_kd.models.heads.LinearHead, _partial_: true}
 
     and ``classes`` comes from the protocol. Modules that lost everything to learn by ``freeze`` stay in evaluation while the
     model trains.

@@ -94,7 +94,8 @@ class SpectrogramResnet(nn.Module):
             for index in range(count):
                 self.blocks.append(ResidualBlock(incoming, width, stride=2 if stage > 0 and index == 0 else 1))
                 incoming = width
-        self.to(memory_format=torch.channels_last)  # a fifth to a quarter faster on CPU, and the same numbers
+        # A fifth to a quarter faster on CPU, and the same numbers.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, features: Features) -> Encoded:
         """Give frames (B, F', D) at the reduced rate, with their mask.
