@@ -223,7 +223,7 @@ def describe_hint(hint: Any) -> ValueSchema:
 def _join(first: ValueSchema, second: ValueSchema) -> ValueSchema:
     if "any" in (*first.types, *second.types):
         return ValueSchema(["any"])
-    kinds = list(dict.fromkeys([*first.types, *second.types]))
+    kinds = sorted({*first.types, *second.types})  # sorted: typing caches Union[int, float] and Union[float, int] as one
     # A Literal beside a plain str or int no longer limits it.
     open_ended = any(not side.choices and set(side.types) - {"none", "list", "dict", "object"} for side in (first, second))
     items = [side.items for side in (first, second) if {"list", "dict"} & set(side.types)]

@@ -62,7 +62,7 @@ class Silent(Plain):
         (Mapping[str, int], ["dict"]),
         (Parent, ["object"]),
         (Callable[[int], int], ["object"]),
-        (Parent | None, ["object", "none"]),
+        (Parent | None, ["none", "object"]),
         (Any, ["any"]),
         (int | Any, ["any"]),
         (Colour, ["any"]),
