@@ -33,7 +33,7 @@ def parse_words(words: Sequence[str], catalog: Catalog) -> list[Override]:
     overrides, faults = [], []
     for word in _join_dashed(words):
         try:
-            override = parser.parse_override(_take_own_file(word, catalog))
+            override = parser.parse_override(_take_own_file(_quote_run_folder(word), catalog))
         except HydraException:
             faults.append(_malformed(word))
         except ConfigError as fault:
@@ -185,6 +185,14 @@ def _take_own_file(word: str, catalog: Catalog) -> str:
     )
 
 
+def _quote_run_folder(word: str) -> str:
+    """Put a value such as runs/x/fold=0/seed=0 in quotes: it is how our own folders are called, and Hydra wants = in quotes."""
+    key, _, value = word.partition("=")
+    if "=" not in value or value[0] in "[{'\"" or "(" in value or "," in value:
+        return word
+    return f"{key}='{value}'"
+
+
 def _malformed(word: str) -> ConfigError:
     key, equals, value = word.partition("=")
     if word.startswith("-"):
@@ -196,7 +204,7 @@ def _malformed(word: str) -> ConfigError:
         remedy = f"""put the value in quotes inside quotes: "{key}='{value.replace("'", "")}'" """.rstrip()
     return ConfigError(
         "A word of the command line cannot be read.",
-        expected="key=value; brackets, commas, = and : in a value need quotes",
+        expected="key=value; brackets, commas and : in a value need quotes",
         got=word,
         remedy=remedy,
     )

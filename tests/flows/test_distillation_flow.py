@@ -129,7 +129,7 @@ def test_refit_trains_on_validation_clips_too(ser_kd, workplace: Path) -> None:
     record = read(only_run(workplace, "refit"))
     assert record.protocol.selection == "refit"
     assert record.protocol.counts["validation"] == 0
-    assert record.protocol.counts["train"] == 28 * 4
+    assert record.protocol.counts["train"] == 28 * 2
     assert record.epochs["run"] == record.epochs["best"] <= 2
     assert "validation/ua" in record.metrics
     assert (record.metrics["test/ua"] >= 0) is True

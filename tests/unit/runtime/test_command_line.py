@@ -1,7 +1,7 @@
 """The root file, as the words and the help see it."""
 
 from ser_kd.runtime.catalog import Catalog
-from ser_kd.runtime.command_line import read_root_file
+from ser_kd.runtime.command_line import parse_words, read_root_file
 
 
 def test_the_root_file_gives_keys_and_groups(place):
@@ -19,3 +19,8 @@ def test_packages_and_slashes_of_the_defaults_list(place, write):
     root = read_root_file("odd", Catalog(place / "conf", []))
     assert root.groups == {"frontend@student.frontend": "mel", "student": "large", "hydra/job_logging": "none"}
     assert root.values == {}
+
+
+def test_a_run_folder_needs_no_quotes(place):
+    (override,) = parse_words(["run=runs/paper/one/3f2a/fold=0/seed=1"], Catalog(place / "conf", []))
+    assert override.value() == "runs/paper/one/3f2a/fold=0/seed=1"

@@ -131,7 +131,6 @@ def test_composing_leaves_the_users_own_hydra_alone(compose, place):
         ("frontend=mel", "write frontend@student.frontend=…"),
         ("fold", "write fold=VALUE"),
         ("--fold=1", "write fold=1, without dashes"),
-        ("experiment=a=b", "\"experiment='a=b'\""),
         ("fold=1,2", "'fold=[1,2]'"),
         ("hydra.run.dir=x", "Hydra's own keys are not used here."),
         ("fold=x", "a whole number, such as 0"),
