@@ -74,10 +74,10 @@ class TrainingRun:
         return self.data.fold
 
     def make_module(self) -> DistillationModule:
-        """Build student and objective anew from the run's seed; statistics are fitted to the training split of now."""
+        """Build student and objective anew from the run's seed; feature statistics are not fitted yet."""
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
         fold = self.fold
-        module = DistillationModule(
+        return DistillationModule(
             student=build(self.config.student, classes=len(fold.label_set)),
             objective=build(self.config.objective),
             classes=fold.label_set.labels,
@@ -88,7 +88,6 @@ class TrainingRun:
             class_counts=fold.class_counts("train"),
             group_values=self.data.group_values,
         )
-        return module
 
     def make_trainer(self, callbacks: Sequence[Callback], loggers: Any) -> lightning.Trainer:
         """Build the trainer."""
