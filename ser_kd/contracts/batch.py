@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import torch
@@ -39,6 +40,17 @@ class ModelInput:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ModelInput:
         """Give the same input on another device."""
         return replace(self, **{f.name: _move(getattr(self, f.name), device, non_blocking) for f in fields(self)})  # type: ignore[arg-type]
+
+    def take(self, rows: Sequence[int]) -> ModelInput:
+        """Give the clips of the named rows, in their order; a row may be named twice."""
+        chosen = list(rows)
+        return ModelInput(
+            waveforms=self.waveforms[chosen],
+            lengths=self.lengths[chosen],
+            texts=None if self.texts is None else [self.texts[row] for row in chosen],
+            features={name: (values[chosen], lengths[chosen]) for name, (values, lengths) in self.features.items()},
+            keys=None if self.keys is None else self.keys[chosen],
+        )
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ import lightning
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
-from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
@@ -22,7 +20,7 @@ from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.fitting import fit_statistics
 from ser_kd.distill.live_teacher import LiveTeacher
-from ser_kd.models.costs import count_multiply_accumulates, measure_activation_bytes
+from ser_kd.models.costs import count_multiply_accumulates
 from ser_kd.models.freezing import count_parameters
 from ser_kd.reports.run_figures import write_run_figures
 from ser_kd.runtime import console
@@ -150,31 +148,6 @@ def _teacher_folder(config: DictConfig, fold: ProtocolFold, runs_root: Path) -> 
     return find_teacher_run(runs_root, name, fold, config.seed, command)
 
 
-def describe_costs(run: TrainingRun) -> dict[str, str]:
-    """Count what a run would cost, from a real forward pass on two clips, without training."""
-    module = run.make_module()
-    loader = run.data.plain_train_dataloader()
-    batch = next(iter(loader))
-    fit_statistics(module.student, [batch])  # for the shapes only; a real run fits to the whole split
-    counts = count_parameters(module.student)
-    pair = _first_clips(batch.model_input(), 2)
-    macs = count_multiply_accumulates(module.student, _first_clips(pair, 1))
-    activations = measure_activation_bytes(copy.deepcopy(module.student), pair) / 2 * run.data.batch_size
-    weights = counts["trainable"] * 4 * 4 + (counts["total"] - counts["trainable"]) * 4  # weights, gradients, two moments
-    teacher = 4 * run.teacher.parameter_count if run.teacher else 0
-    steps = len(run.data.train_dataloader())
-    epochs = run.config.trainer.max_epochs
-    return {
-        "student": f"{counts['trainable']:,} trainable and {counts['total']:,} total parameters (with running statistics)",
-        "teacher": f"{run.teacher.parameter_count:,} parameters, frozen ({run.teacher.record.run})" if run.teacher else "none",
-        "cost": f"{macs / 1e6:,.1f} M multiply-accumulates for {pair.waveforms.shape[1]:,} samples",
-        "steps": f"{epochs} epochs x {steps} steps of {run.data.batch_size} clips = {epochs * steps:,} steps",
-        "memory": f"about {(activations + weights + teacher) / 2**20:,.0f} MiB "
-        f"(activations {activations / 2**20:,.0f}, weights and optimizer {weights / 2**20:,.0f}, teacher {teacher / 2**20:,.0f})",
-        "run folder": str(run.folder),
-    }
-
-
 def execute_run(run: TrainingRun) -> RunRecord:
     """Train, select on validation, judge once on test, and write everything down.
 
@@ -233,9 +206,9 @@ def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRe
             record.teacher_confusion[split] = result.teacher_confusion
         rows += module.predictions[split]
     record.parameters = count_parameters(module.student)
-    example = next(iter(run.data.test_dataloader())).model_input()
-    record.multiply_accumulates = count_multiply_accumulates(module.student.cpu(), _first_clips(example, 1))
-    record.input_samples = _first_clips(example, 1).waveforms.shape[1]
+    example = next(iter(run.data.test_dataloader())).model_input().take([0])
+    record.multiply_accumulates = count_multiply_accumulates(module.student.cpu(), example)
+    record.input_samples = example.waveforms.shape[1]
     write_predictions(run.folder, rows)
     record.status, record.failure, record.finished_at = "finished", "", now()
     write_record(run.folder, record)
@@ -301,18 +274,6 @@ def _epoch_of(checkpoint: Path) -> int:
     import torch  # late: only here
 
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
-
-
-def _first_clips(inputs: ModelInput, count: int) -> ModelInput:
-    size = min(count, len(inputs.waveforms))
-    chosen = [*range(size), *[0] * (count - size)]
-    return ModelInput(
-        waveforms=inputs.waveforms[chosen],
-        lengths=inputs.lengths[chosen],
-        texts=None if inputs.texts is None else [inputs.texts[i] for i in chosen],
-        features={name: (values[chosen], lengths[chosen]) for name, (values, lengths) in inputs.features.items()},
-        keys=None if inputs.keys is None else inputs.keys[chosen],
-    )
 
 
 def _new_record(run: TrainingRun, resumed: bool) -> RunRecord:

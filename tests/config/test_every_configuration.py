@@ -86,7 +86,15 @@ def test_the_corpus_chooses_its_protocol_and_the_line_overrides_it() -> None:
 def test_every_runnable_file_tells_its_command() -> None:
     for path in [*(ROOT / "experiments").glob("*/*.yaml"), *(ROOT / "conf").glob("*.yaml")]:
         comments = [line for line in path.read_text().splitlines() if line.startswith("# ") and not line.startswith("# @")]
-        assert any("ser-kd " in line for line in comments), path
+        (told,) = (line.partition("ser-kd ")[2].split() for line in comments if "ser-kd " in line)
+        verb, words = told[0], [word.replace("$RAVDESS", "ravdess") for word in told[1:]]
+        if path.parent == ROOT / "conf":
+            assert verb == path.stem
+        else:
+            assert verb == "train"
+            assert words[0] == f"experiments={path.parent.name}/{path.stem}"
+        if verb == "train":
+            check_config(compose(verb, words))
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert path.read_text().startswith("# "), path
 

@@ -1,0 +1,35 @@
+"""What a run would cost, told before it starts."""
+
+from __future__ import annotations
+
+import copy
+
+from ser_kd.distill.fitting import fit_statistics
+from ser_kd.models.costs import count_multiply_accumulates, measure_activation_bytes
+from ser_kd.models.freezing import count_parameters
+from ser_kd.tasks.training_run import TrainingRun
+
+
+def describe_costs(run: TrainingRun) -> dict[str, str]:
+    """Count what a run would cost, from a real forward pass on two clips, without training."""
+    module = run.make_module()
+    loader = run.data.plain_train_dataloader()
+    batch = next(iter(loader))
+    fit_statistics(module.student, [batch])  # for the shapes only; a real run fits to the whole split
+    counts = count_parameters(module.student)
+    pair = batch.model_input().take([0, min(1, len(batch) - 1)])
+    macs = count_multiply_accumulates(module.student, pair.take([0]))
+    activations = measure_activation_bytes(copy.deepcopy(module.student), pair) / 2 * run.data.batch_size
+    weights = counts["trainable"] * 4 * 4 + (counts["total"] - counts["trainable"]) * 4  # weights, gradients, two moments
+    teacher = 4 * run.teacher.parameter_count if run.teacher else 0
+    steps = len(run.data.train_dataloader())
+    epochs = run.config.trainer.max_epochs
+    return {
+        "student": f"{counts['trainable']:,} trainable and {counts['total']:,} total parameters (with running statistics)",
+        "teacher": f"{run.teacher.parameter_count:,} parameters, frozen ({run.teacher.record.run})" if run.teacher else "none",
+        "cost": f"{macs / 1e6:,.1f} M multiply-accumulates for {pair.waveforms.shape[1]:,} samples",
+        "steps": f"{epochs} epochs x {steps} steps of {run.data.batch_size} clips = {epochs * steps:,} steps",
+        "memory": f"about {(activations + weights + teacher) / 2**20:,.0f} MiB "
+        f"(activations {activations / 2**20:,.0f}, weights and optimizer {weights / 2**20:,.0f}, teacher {teacher / 2**20:,.0f})",
+        "run folder": str(run.folder),
+    }

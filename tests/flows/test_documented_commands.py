@@ -1,0 +1,93 @@
+"""What the documentation tells a reader to type works as it is written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import lightning
+import pytest
+
+from tests.conftest import write_ravdess
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "experiments").glob("*/README.md"))]
+# what a reader on a small machine would add; the words of the page stay as they are
+QUICK = ["scale=tiny", "trainer.max_epochs=1", "trainer.accelerator=cpu", "logger=csv"]
+QUICK_CLIP = ["datamodule.clip_samples=16000"]
+MADE_ELSEWHERE = {"demo"}  # the Makefile's own first target, too long to repeat here
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[list[str]]:
+    lines = [line for block in blocks(page, "bash") for line in block.replace("\\\n", " ").splitlines()]
+    return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+def test_pages_hold_commands() -> None:
+    assert sum(len(commands(page)) for page in PAGES) >= 12
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_words_that_are_not_ours_exist(page: Path) -> None:
+    targets = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[0].split()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for words in commands(page):
+        match words:
+            case ["make", target]:
+                assert target in {*targets, ".venv"}
+            case ["export", _] | ["ser-kd", *_]:
+                pass
+            case _:
+                pytest.fail(f"{page.name} tells to type {shlex.join(words)}, which no test knows")
+    for named in re.findall(r"ser-kd\[([a-z,]+)\]", page.read_text()):
+        assert set(named.split(",")) <= set(extras)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ravdess = workplace / "ravdess"
+    if not ravdess.exists():
+        write_ravdess(ravdess, statements=(1,), seconds=0.3)
+    monkeypatch.setenv("SER_KD_RUNS", str(workplace / "documented" / page.parent.name))
+    (workplace / "my.csv").unlink(missing_ok=True)
+    for words in commands(page):
+        if words[0] != "ser-kd" or words[1] in MADE_ELSEWHERE:
+            continue
+        line = [word.replace("$RAVDESS", str(ravdess)).replace("my.csv", str(manifest_csv)) for word in words[1:]]
+        quick = QUICK if words[1] == "train" else []
+        if any(word.startswith("experiments=wav_to_mfcc") for word in line):
+            quick = [*quick, *QUICK_CLIP]
+        code, _, errors = ser_kd(*line, *quick)
+        assert code == 0, f"{shlex.join(words)}\n{errors}"
+
+
+@pytest.mark.slow
+def test_the_three_lines_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (script,) = blocks(ROOT / "README.md", "python")
+    ravdess = workplace / "ravdess"
+    if not ravdess.exists():
+        write_ravdess(ravdess, statements=(1,), seconds=0.3)
+    monkeypatch.setenv("SER_KD_CACHE", str(workplace / "cache"))
+
+    class Listener(lightning.LightningModule):
+        """Any script's own module."""
+
+        heard = 0
+
+        def training_step(self, batch, _index):  # type: ignore[no-untyped-def]
+            self.heard += len(batch)
+
+        def configure_optimizers(self) -> None:
+            return None
+
+    module = Listener()
+    trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    exec(script.replace("/data/ravdess", str(ravdess)), {"trainer": trainer, "your_lightning_module": module})
+    assert module.heard == 14 * 30
