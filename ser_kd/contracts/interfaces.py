@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -39,11 +40,15 @@ class LossTerm(Protocol):
 
 @runtime_checkable
 class Teacher(Protocol):
-    """Answers about a batch without gradient. ``parameter_count`` is stated in the record."""
+    """Answers about a batch without gradient. ``parameter_count`` is stated in the record.
 
-    parameter_count: int
+    The speakers are told beside the input, because who may answer for a clip can depend on who speaks; no model hears them.
+    """
 
-    def answer(self, inputs: ModelInput) -> TeacherAnswers: ...
+    @property
+    def parameter_count(self) -> int: ...
+
+    def answer(self, inputs: ModelInput, speakers: Sequence[str] | None = None) -> TeacherAnswers: ...
 
 
 @runtime_checkable

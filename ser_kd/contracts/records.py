@@ -29,6 +29,7 @@ class ProtocolRecord:
         speakers: Split name -> speakers.
         class_counts: Split name -> clips per class, in class order.
         warnings: Whatever a reader must know to compare.
+        withheld: Training speakers of the fold that were kept from training, so that the model can answer for them unseen.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ProtocolRecord:
     speakers: dict[str, list[str]]
     class_counts: dict[str, list[int]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -57,6 +59,12 @@ class TeacherRecord:
         trained_on: Speakers it was trained on, or ``["unknown"]``.
         parameters: Its parameter count, running statistics included.
         metrics: Its own test and validation metrics.
+        identity: Identity of its run; None for a foreign model.
+        corpus: Corpus it was trained on; speakers of another corpus are other people.
+        weight: Its share of the combined answer; None where it differs by class.
+        class_weights: Class -> share, where it differs by class.
+        calibration_temperature: What its logits are divided by; None where they are not.
+        left_out: Its classes that the student does not have.
     """
 
     name: str
@@ -66,6 +74,12 @@ class TeacherRecord:
     trained_on: list[str]
     parameters: int
     metrics: dict[str, float] = field(default_factory=dict)
+    identity: str | None = None
+    corpus: str | None = None
+    weight: float | None = None
+    class_weights: dict[str, float] = field(default_factory=dict)
+    calibration_temperature: float | None = None
+    left_out: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -73,7 +87,8 @@ class RunRecord:
     """Everything a report, a comparison or a later run needs to know of a run.
 
     Metrics are named ``<split>/<metric>``, such as ``test/ua``, ``test/wa``, ``test/f1_macro``, ``test/f1_weighted``,
-    ``test/recall_<class>``, ``test/calibration_error``, ``test/teacher_agreement``, ``test/ua_gender=female``;
+    ``test/recall_<class>``, ``test/calibration_error``, ``test/teacher_agreement``, ``test/ua_gender=female``,
+    ``train/teacher_confidence`` (mean of the teacher's largest probability on the training clips as it heard them);
     shares lie in [0, 1]. An undefined value is NaN (null in the file) and stands in ``undefined`` with its reason.
 
     Args:

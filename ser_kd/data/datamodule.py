@@ -39,6 +39,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         padding: See ``SpeechCollation``.
         bucket_by_length: Batch clips of similar length; does nothing at a fixed length.
         balance: ``class`` draws each class equally often.
+        withhold: ``K/N`` keeps the K-th of N groups of training speakers from training (see ``ProtocolFold.withhold``), for a teacher
+            that answers for them unseen; None trains on all.
         workers: Loader processes; 0 loads in the training process, which is fast enough for cached audio.
         cache_dir: Folder for decoded audio; SER_KD_CACHE or ``cache`` by default.
         on_bad_audio: ``skip`` leaves damaged clips out, ``error`` refuses the corpus.
@@ -57,6 +59,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         padding: Padding = "masked",
         bucket_by_length: bool = True,
         balance: Balance = "none",
+        withhold: str | None = None,
         workers: int = 0,
         cache_dir: str | Path | None = None,
         on_bad_audio: Literal["skip", "error"] = "skip",
@@ -73,6 +76,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         self.padding = padding
         self.bucket_by_length = bucket_by_length and padding == "masked"
         self.balance = balance
+        self.withhold = None if withhold is None else parse_group(withhold)
         self.workers = workers
         self.cache_dir = Path(cache_dir or os.environ.get("SER_KD_CACHE", "cache"))
         if on_bad_audio not in ("skip", "error"):
@@ -99,7 +103,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         """
         if self._fold is None:
             manifest, _ = self._read()
-            self._fold = self.protocol.choose_fold(manifest, self.label_set, self.fold_number)
+            fold = self.protocol.choose_fold(manifest, self.label_set, self.fold_number)
+            self._fold = fold if self.withhold is None else fold.withhold(*self.withhold)
             self.audit().raise_if_leaking(self.protocol.name)
 
     def refit(self) -> None:
@@ -171,7 +176,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         """Training clips once each, whole, in manifest order: for statistics."""
         return self._loader("train", training=False)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Validation batches; none after ``refit``."""
         return self._loader("validation", training=False) if self.fold.validation_set else []
 
@@ -214,6 +219,27 @@ class SpeechDataModule(lightning.LightningDataModule):
             self._manifest = manifest.without(audio.faults)
             self._audio = audio
         return self._manifest, self._audio
+
+
+def parse_group(text: str) -> tuple[int, int]:
+    """Read ``K/N``: the K-th of N groups, counted from 1.
+
+    Raises:
+        ConfigError: If it is written otherwise.
+
+    Example:
+        >>> parse_group("1/3")
+        (1, 3)
+    """
+    group, slash, groups = text.partition("/")
+    if not (slash and group.isdecimal() and groups.isdecimal()):
+        raise ConfigError(
+            "A group of training speakers is written K/N.",
+            expected="two whole numbers, such as 1/3 for the first of three groups",
+            got=text,
+            remedy="set datamodule.withhold=1/3, or null to train on all",
+        )
+    return int(group), int(groups)
 
 
 def bad_audio_error(faults: Mapping[str, str], clips: int) -> DataError:

@@ -96,10 +96,13 @@ class DistillationModule(lightning.LightningModule):
         progress = self.progress
         answers: TeacherAnswers | None = None
         if self.teacher is not None and self.objective.listens_to_teacher(progress):
-            answers = self.teacher.answer(teacher_input)
+            answers = self.teacher.answer(teacher_input, batch.speakers)
         outputs = self.student(student_input)
         loss, parts = self.objective(outputs, shared, answers, progress)
         size = len(batch)
+        if answers is not None and answers.combined.logits is not None:
+            confidence = answers.combined.logits.softmax(dim=1).amax(dim=1).mean()
+            self.log("train/teacher_confidence", confidence, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         for name, value in parts.items():
             self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
@@ -171,7 +174,7 @@ class DistillationModule(lightning.LightningModule):
         if self.teacher is None:
             return None
         if any(name not in self._remembered for name in batch.ids):
-            logits = self.teacher.answer(batch.model_input()).combined.logits
+            logits = self.teacher.answer(batch.model_input(), batch.speakers).combined.logits
             if logits is None:
                 return None
             self._remembered.update(zip(batch.ids, logits.cpu(), strict=True))

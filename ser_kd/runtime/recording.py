@@ -19,7 +19,7 @@ NOT_SCIENCE_WITHIN = {
     "corpus": ("root", "path"),
     "datamodule": ("workers", "cache_dir", "evaluation_batch_size"),
     "trainer": ("accelerator", "devices", "num_nodes", "log_every_n_steps", "enable_progress_bar", "enable_model_summary"),
-    "teacher": ("experiment", "run", "seed"),
+    "teacher": ("experiment", "run", "members"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 from ser_kd.distill.fitting import fit_statistics
+from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.models.costs import count_multiply_accumulates, measure_activation_bytes
 from ser_kd.models.freezing import count_parameters
 from ser_kd.tasks.training_run import TrainingRun
@@ -26,10 +27,17 @@ def describe_costs(run: TrainingRun) -> dict[str, str]:
     epochs = run.config.trainer.max_epochs
     return {
         "student": f"{counts['trainable']:,} trainable and {counts['total']:,} total parameters (with running statistics)",
-        "teacher": f"{run.teacher.parameter_count:,} parameters, frozen ({run.teacher.record.run})" if run.teacher else "none",
+        "teacher": _describe_teacher(run.teacher),
         "cost": f"{macs / 1e6:,.1f} M multiply-accumulates for {pair.waveforms.shape[1]:,} samples",
         "steps": f"{epochs} epochs x {steps} steps of {run.data.batch_size} clips = {epochs * steps:,} steps",
         "memory": f"about {(activations + weights + teacher) / 2**20:,.0f} MiB "
         f"(activations {activations / 2**20:,.0f}, weights and optimizer {weights / 2**20:,.0f}, teacher {teacher / 2**20:,.0f})",
         "run folder": str(run.folder),
     }
+
+
+def _describe_teacher(teacher: TeacherEnsemble | None) -> str:
+    if teacher is None:
+        return "none"
+    runs = ", ".join(str(member.record.run) for member in teacher.members)
+    return f"{teacher.parameter_count:,} parameters in {len(teacher.members)} model(s), frozen ({runs})"

@@ -1,4 +1,4 @@
-"""Find finished runs, load the models and teachers they hold, and judge them again."""
+"""Read finished runs, load the models they hold, and judge them again."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ser_kd.contracts.errors import ConfigError, DataError, LeakageError
-from ser_kd.contracts.records import RunRecord, TeacherRecord
+from ser_kd.contracts.errors import DataError
+from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
-from ser_kd.data.protocols.evaluation_protocol import ProtocolFold, sort_naturally
 from ser_kd.distill.distillation_module import DistillationModule
-from ser_kd.distill.live_teacher import LiveTeacher
 from ser_kd.distill.objective import Objective
 from ser_kd.losses.cross_entropy import CrossEntropy
 from ser_kd.metrics.panel import PanelResult
@@ -43,43 +41,6 @@ def read_finished_run(folder: Path) -> RunRecord:
     return record
 
 
-def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed: int, command: str) -> Path:
-    """Find the finished run of an experiment that was trained under the same protocol and fold.
-
-    The run of the same seed is taken, else the one with the lowest seed.
-
-    Args:
-        runs_root: Where runs lie.
-        experiment: Name of the teacher's experiment.
-        fold: The student's fold.
-        seed: The student's seed.
-        command: Command line that would train the teacher, for the message.
-
-    Raises:
-        ConfigError: If there is none, or several configurations of it.
-    """
-    folders = sorted(runs_root.glob(f"{experiment}/*/fold={fold.fold}/seed=*"))
-    records = [(folder, record) for folder in folders if (record := read_record(folder)) is not None and record.status == "finished"]
-    fitting = [(folder, record) for folder, record in records if record.protocol.fingerprint == fold.fingerprint]
-    if not fitting:
-        others = f"; {len(records)} finished under another protocol or on other clips" if records else ""
-        raise ConfigError(
-            f"No finished run of the teacher '{experiment}' for fold {fold.fold}.",
-            expected=f"a finished run under protocol {fold.protocol} ({fold.fingerprint}) in {runs_root / experiment}",
-            got=f"none{others}",
-            remedy=f"train it first: {command}",
-        )
-    if len({record.identity for _, record in fitting}) > 1:
-        shown = "; ".join(f"{folder} (validation UA {record.metrics.get('validation/ua', float('nan')):.3f})" for folder, record in fitting)
-        raise ConfigError(
-            f"The teacher '{experiment}' was trained in several configurations.",
-            expected="one, or the choice of one",
-            got=shown,
-            remedy="name one of these folders: teacher.run=FOLDER",
-        )
-    return min(fitting, key=lambda pair: (pair[1].seed != seed, pair[1].seed))[0]
-
-
 def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, RunRecord, DictConfig]:
     """Build the model of a finished run and load its weights.
 
@@ -94,9 +55,7 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
         DataError: If the run is not finished, or its checkpoint is missing or damaged.
     """
     record = read_finished_run(folder)
-    config = OmegaConf.load(folder / "config.yaml")
-    if not isinstance(config, DictConfig):
-        raise DataError("config.yaml holds no mapping.", expected="a configuration", got=str(folder), remedy="train the run again")
+    config = _read_config(folder)
     model: nn.Module = build(config.student, classes=len(record.protocol.classes))
     path = folder / "checkpoints" / f"{checkpoint}.ckpt"
     try:
@@ -118,47 +77,19 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
     return model.eval(), record, config
 
 
-def load_teacher(folder: Path, fold: ProtocolFold, name: str = "teacher") -> LiveTeacher:
-    """Load a finished run as the teacher of a fold.
-
-    Args:
-        folder: The teacher's run folder.
-        fold: The student's fold.
-        name: Member name.
-
-    Raises:
-        LeakageError: If it was trained or selected on test speakers of the fold.
-        ConfigError: If its classes differ.
-    """
-    model, record, _ = load_student(folder)
-    classes = list(fold.label_set.labels)
-    if record.protocol.classes != classes:
-        raise ConfigError(
-            "The teacher has other classes than the student.",
-            expected=", ".join(classes),
-            got=f"{', '.join(record.protocol.classes)} ({folder})",
-            remedy="train a teacher with the same label set (protocol.label_set)",
+def _read_config(folder: Path) -> DictConfig:
+    try:
+        config = OmegaConf.load(folder / "config.yaml")
+    except FileNotFoundError:
+        config = None
+    if not isinstance(config, DictConfig):
+        raise DataError(
+            "The run has no readable configuration.",
+            expected=f"{folder / 'config.yaml'} with keys and values",
+            got="no file" if config is None else "no mapping",
+            remedy="the run was damaged: train it again",
         )
-    seen = set(record.protocol.speakers.get("train", [])) | set(record.protocol.speakers.get("validation", []))
-    if fold.selection != "test":
-        known = sort_naturally(seen & set(fold.speakers("test")))
-        if known:
-            raise LeakageError(
-                "The teacher has seen test speakers of this fold.",
-                expected=f"a teacher trained without speakers {', '.join(fold.speakers('test'))}",
-                got=f"{folder} was trained or selected on {', '.join(known)}",
-                remedy=f"train the teacher on the same fold (fold={fold.fold}) under the same protocol",
-            )
-    teacher_record = TeacherRecord(
-        name=name,
-        experiment=record.experiment,
-        run="/".join(folder.parts[-(3 + record.experiment.count("/") + 1) :]),
-        protocol_fingerprint=record.protocol.fingerprint,
-        trained_on=record.protocol.speakers.get("train", []),
-        parameters=record.parameters.get("total", 0),
-        metrics={key: value for key, value in record.metrics.items() if key.count("/") == 1 and "=" not in key},
-    )
-    return LiveTeacher(model, teacher_record)
+    return config
 
 
 def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, str], cache_dir: str) -> tuple[RunRecord, PanelResult]:

@@ -40,5 +40,9 @@ def run(arguments: list[str]) -> int:
     console.heading(f"{record.experiment}: test, fold {record.protocol.fold}, seed {record.seed}")
     if record.protocol.selection == "test":
         console.warn("the model was selected on this very test fold (protocol.validation=test_fold)")
+    if "train/teacher_confidence" in record.metrics:
+        shown["teacher_confidence"] = (
+            f"{record.metrics['train/teacher_confidence']:.4f} (the teacher's mean largest probability on training clips)"
+        )
     console.table(shown)
     return 0

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
-from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.fitting import fit_statistics
-from ser_kd.distill.live_teacher import LiveTeacher
+from ser_kd.distill.teacher_ensemble import TeacherEnsemble
+from ser_kd.distill.teacher_spec import TeacherSpec
 from ser_kd.models.costs import count_multiply_accumulates
 from ser_kd.models.freezing import count_parameters
 from ser_kd.reports.run_figures import write_run_figures
@@ -31,7 +32,7 @@ from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, train
 from ser_kd.runtime.recording import identify, now, read_record, write_predictions, write_record
 from ser_kd.runtime.tracking import choose_mode, make_loggers
 from ser_kd.storage.atomic import write_text
-from ser_kd.tasks.finished_runs import find_teacher_run, load_teacher
+from ser_kd.tasks.teachers import identify_teacher, make_teacher
 
 
 class _StopAfter(Callback):
@@ -53,7 +54,7 @@ class TrainingRun:
         experiment: Name of the experiment.
         command: Command line that makes it again.
         data: One fold, audited.
-        teacher: Loaded teacher, or None.
+        teacher: Loaded teachers, or None.
         identity: Hash of what changes the science.
         folder: Run folder.
     """
@@ -62,7 +63,7 @@ class TrainingRun:
     experiment: str
     command: str
     data: SpeechDataModule
-    teacher: LiveTeacher | None
+    teacher: TeacherEnsemble | None
     identity: str
     folder: Path
 
@@ -112,6 +113,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         SerKdError: If anything the user chose cannot work together.
     """
     quieten_libraries(choose_mode(config.logger.wandb))
+    spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
     data: SpeechDataModule = build(
         config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol), fold=config.fold, seed=config.seed
     )
@@ -122,30 +124,13 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         console.warn(f"{len(data.manifest.left_out)} clips cannot be used and are left out: {shown}")
     runs_root = Path(config.paths.runs)
     teacher = None
-    if config.teacher is not None:
-        teacher_folder = _teacher_folder(config, data.fold, runs_root)
-        teacher = load_teacher(teacher_folder, data.fold)
+    if spec is not None:
+        corpus_words = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
+        teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, " ".join(corpus_words))
     plain = OmegaConf.to_container(config, resolve=True)
-    teacher_record = read_record(teacher_folder) if teacher is not None else None
-    identity = identify(plain, data.fold.fingerprint, teacher_record.identity if teacher_record else None)  # type: ignore[arg-type]
+    identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None)  # type: ignore[arg-type]
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
     return TrainingRun(config, experiment, command, data, teacher, identity, folder)
-
-
-def _teacher_folder(config: DictConfig, fold: ProtocolFold, runs_root: Path) -> Path:
-    if config.teacher.run is not None:
-        return Path(config.teacher.run)
-    if config.teacher.experiment is None:
-        raise ConfigError(
-            "The teacher is not named.",
-            expected="teacher.experiment=NAME or teacher.run=FOLDER",
-            got="both null",
-            remedy="name one, or set teacher=null",
-        )
-    name = config.teacher.experiment
-    root = next((f" corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)), "")
-    command = f"ser-kd train experiments={name}{root} fold={config.fold} seed={config.seed}"
-    return find_teacher_run(runs_root, name, fold, config.seed, command)
 
 
 def execute_run(run: TrainingRun) -> RunRecord:
@@ -182,6 +167,8 @@ def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRe
         tags=[*config.logger.tags, f"fold={config.fold}", f"seed={config.seed}"],
         config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
     )  # fmt: skip
+    if run.teacher is not None and run.teacher.needs_fit:
+        run.teacher.fit(run.data.val_dataloader(), _device_of(config))
     chosen_epochs = None
     if config.refit:
         chosen_epochs = _choose_epochs(run, module, record)
@@ -242,6 +229,8 @@ def _fit(
     seconds = time.perf_counter() - start
     record.timings["fit_s"] = record.timings.get("fit_s", 0.0) + seconds
     record.epochs |= {"run": trainer.current_epoch, "planned": trainer.max_epochs or 0}
+    if "train/teacher_confidence" in trainer.callback_metrics:
+        record.metrics["train/teacher_confidence"] = float(trainer.callback_metrics["train/teacher_confidence"])
     if monitor:
         record.epochs["best"] = _epoch_of(checkpoints / "best.ckpt")
     if trainer.current_epoch < (trainer.max_epochs or 0) and stop_after is None:
@@ -270,9 +259,11 @@ def _choose_epochs(run: TrainingRun, module: DistillationModule, record: RunReco
     return int(chosen["epochs"])
 
 
-def _epoch_of(checkpoint: Path) -> int:
-    import torch  # late: only here
+def _device_of(config: DictConfig) -> str:
+    return "cuda" if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
 
+
+def _epoch_of(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
 
 
@@ -285,7 +276,7 @@ def _new_record(run: TrainingRun, resumed: bool) -> RunRecord:
         seed=run.config.seed,
         corpus=run.data.corpus.name,
         protocol=run.fold.to_record(),
-        teachers=[run.teacher.record] if run.teacher else [],
+        teachers=[member.record for member in run.teacher.members] if run.teacher else [],
         sample_rate_hz=run.data.sample_rate_hz,
         objective=objective.describe(),
         clips_left_out=dict(run.data.manifest.left_out),

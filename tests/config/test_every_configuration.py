@@ -15,10 +15,14 @@ ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix("")) for path in (ROOT / "experiments").glob("*/*.yaml"))
 GROUPS = {
     "corpus": 3, "datamodule": 2, "encoder": 3, "frontend": 3, "learning_rate_schedule": 2, "logger": 2, "objective": 2, "optimizer": 2,
-    "paths": 1, "protocol": 7, "protocol/by_corpus": 3, "scale": 3, "student": 3, "teacher": 1, "trainer": 3, "views": 3,
+    "paths": 1, "protocol": 7, "protocol/by_corpus": 3, "scale": 3, "student": 3, "teacher": 2, "trainer": 3, "views": 3,
 }  # fmt: skip
 TASKS = {"check", "evaluate", "prepare", "train"}
-FILL = {"manifest_csv": ["corpus.path=my.csv"], "listed_speakers": ["protocol.test_folds=[[1],[2],[3]]"]}
+FILL = {
+    "ensemble": ["teacher.members={a: {experiment: demo/teacher}}"],
+    "manifest_csv": ["corpus.path=my.csv"],
+    "listed_speakers": ["protocol.test_folds=[[1],[2],[3]]"],
+}
 
 
 def options(group: str) -> list[str]:

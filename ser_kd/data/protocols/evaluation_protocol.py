@@ -35,6 +35,7 @@ class ProtocolFold:
         test: Test utterances.
         selection: ``validation``; ``refit`` once trained on training and validation; ``test`` where validation is the test fold.
         warnings: What a reader must know to compare.
+        withheld: Utterances of training speakers that were taken out of training; see ``withhold``.
     """
 
     protocol: str
@@ -48,6 +49,7 @@ class ProtocolFold:
     test: tuple[Utterance, ...]
     selection: str = "validation"
     warnings: tuple[str, ...] = field(default_factory=tuple)
+    withheld: tuple[Utterance, ...] = ()
 
     def split(self, name: str) -> tuple[Utterance, ...]:
         """Give ``train``, ``validation`` or ``test``."""
@@ -57,6 +59,36 @@ class ProtocolFold:
         """Give the fold whose training split holds the validation clips too (epochs were chosen before)."""
         both = tuple(sorted(self.train + self.validation_set, key=lambda u: u.id))
         return replace(self, train=both, validation_set=(), selection="refit")
+
+    def withhold(self, group: int, groups: int) -> ProtocolFold:
+        """Take one group of training speakers out of training, so that a teacher can answer for them without having heard them.
+
+        The speakers are dealt out to the groups in natural order, men and women each by themselves, so that the groups are alike. Over
+        all groups every training speaker is withheld exactly once. Validation, test and the fingerprint stay.
+
+        Args:
+            group: Which group, from 1 to ``groups``.
+            groups: How many there are.
+
+        Raises:
+            ConfigError: If there is no such group, or fewer speakers than groups.
+        """
+        speakers = self.speakers("train")
+        if not 1 <= group <= groups or not 2 <= groups <= len(speakers):
+            raise ConfigError(
+                "This group of training speakers cannot be withheld.",
+                expected=f"K/N with 1 <= K <= N and 2 <= N <= {len(speakers)} (the training speakers of fold {self.fold})",
+                got=f"{group}/{groups}",
+                remedy="datamodule.withhold=1/3 withholds the first of three groups",
+            )
+        gender = {u.speaker: u.groups.get("gender", "") for u in self.train}
+        dealt = sorted(speakers, key=lambda speaker: gender[speaker])  # stable: natural order within a gender
+        chosen = set(dealt[group - 1 :: groups])
+        return replace(
+            self,
+            train=tuple(u for u in self.train if u.speaker not in chosen),
+            withheld=tuple(u for u in self.train if u.speaker in chosen),
+        )
 
     def speakers(self, name: str) -> list[str]:
         """Give the speakers of a split, in natural order."""
@@ -82,6 +114,7 @@ class ProtocolFold:
             speakers={name: self.speakers(name) for name in SPLITS},
             class_counts={name: self.class_counts(name) for name in SPLITS},
             warnings=list(self.warnings),
+            withheld=sort_naturally({u.speaker for u in self.withheld}),
         )
 
     def describe(self) -> str:
@@ -95,6 +128,9 @@ class ProtocolFold:
             speakers = self.speakers(name)
             counts = ", ".join(f"{label} {n}" for label, n in zip(self.label_set.labels, self.class_counts(name), strict=True))
             lines.append(f"{name:<10} {len(self.split(name)):>5} clips, {len(speakers)} speakers ({', '.join(speakers)}): {counts}")
+        if self.withheld:
+            speakers = sort_naturally({u.speaker for u in self.withheld})
+            lines.append(f"{'withheld':<10} {len(self.withheld):>5} clips, {len(speakers)} speakers ({', '.join(speakers)})")
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
 

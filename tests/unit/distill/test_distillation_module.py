@@ -12,8 +12,9 @@ from ser_kd.contracts.outputs import Outputs
 from ser_kd.contracts.records import TeacherRecord
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.fitting import fit_statistics
-from ser_kd.distill.live_teacher import LiveTeacher
 from ser_kd.distill.objective import Objective
+from ser_kd.distill.teacher_ensemble import TeacherEnsemble
+from ser_kd.distill.teacher_member import TeacherMember
 from ser_kd.distill.views import Views
 from ser_kd.losses.cross_entropy import CrossEntropy
 from ser_kd.losses.soft_targets import SoftTargets
@@ -55,11 +56,11 @@ def loader(*numbers: int) -> DataLoader:
     return DataLoader([make_batch(n) for n in numbers], batch_size=None)
 
 
-def make_teacher() -> LiveTeacher:
-    return LiveTeacher(Toy(), TeacherRecord("teacher", None, None, None, [], 14))
+def make_teacher() -> TeacherEnsemble:
+    return TeacherEnsemble([TeacherMember(Toy(), TeacherRecord("teacher", None, None, None, [], 14))], CLASSES)
 
 
-def make_module(teacher: LiveTeacher | None = None, views: Views | None = None, alpha: float = 0.5) -> DistillationModule:
+def make_module(teacher: TeacherEnsemble | None = None, views: Views | None = None, alpha: float = 0.5) -> DistillationModule:
     torch.manual_seed(0)
     terms = {"cross_entropy": {"loss": CrossEntropy(), "weight": "alpha"}}
     if teacher is not None:
@@ -81,13 +82,13 @@ def fit(module: DistillationModule, epochs: int = 2) -> lightning.Trainer:
 
 def test_the_teacher_stays_frozen_and_outside() -> None:
     teacher = make_teacher()
-    before = {name: value.clone() for name, value in teacher.model.state_dict().items()}
+    before = {name: value.clone() for name, value in teacher.members[0].model.state_dict().items()}
     module = make_module(teacher)
     fit(module)
-    for name, value in teacher.model.state_dict().items():
+    for name, value in teacher.members[0].model.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
-    assert not teacher.model.training
-    assert all(p.grad is None and not p.requires_grad for p in teacher.model.parameters())
+    assert not teacher.members[0].model.training
+    assert all(p.grad is None and not p.requires_grad for p in teacher.members[0].model.parameters())
     assert not any("teacher" in name for name in module.state_dict())
     student_parameters = sum(p.numel() for p in module.student.parameters())
     assert sum(p.numel() for p in module.parameters()) == student_parameters
@@ -116,7 +117,7 @@ def test_views_decide_what_each_hears() -> None:
     fit(module, epochs=1)
     clean = make_batch(0).waveforms
     torch.testing.assert_close(module.student.heard[0], clean * 10.0)
-    torch.testing.assert_close(teacher.model.heard[0], clean * 2.0)
+    torch.testing.assert_close(teacher.members[0].model.heard[0], clean * 2.0)
     torch.testing.assert_close(module.student.heard[-1], make_batch(7).waveforms)  # validation is never augmented
 
 
@@ -124,13 +125,13 @@ def test_validation_clips_are_asked_of_the_teacher_once() -> None:
     teacher = make_teacher()
     fit(make_module(teacher), epochs=3)
     validation = make_batch(7).waveforms
-    assert sum(torch.equal(heard, validation) for heard in teacher.model.heard) == 1
+    assert sum(torch.equal(heard, validation) for heard in teacher.members[0].model.heard) == 1
 
 
 def test_an_unused_teacher_is_not_run() -> None:
     teacher = make_teacher()
     fit(make_module(teacher, alpha=1.0), epochs=1)
-    assert len(teacher.model.heard) == 1  # validation agreement alone
+    assert len(teacher.members[0].model.heard) == 1  # validation agreement alone
 
 
 def test_results_and_predictions_cover_the_split_once() -> None:

@@ -104,6 +104,23 @@ def test_two_actors_validate_and_the_rest_of_the_next_fold_trains(ravdess: Manif
     assert len(fold.train) == 1020
 
 
+def test_each_training_speaker_is_withheld_once_and_groups_are_alike(ravdess: Manifest) -> None:
+    fold = RavdessActors5().choose_fold(ravdess, RavdessCorpus.label_sets["merge7"], 0)
+    parts = [fold.withhold(group, 3) for group in (1, 2, 3)]
+    withheld = [set(part.to_record().withheld) for part in parts]
+    assert set.union(*withheld) == set(fold.speakers("train"))
+    assert sum(map(len, withheld)) == 14
+    for part, names in zip(parts, withheld, strict=True):
+        assert names.isdisjoint(part.speakers("train"))
+        assert len(part.train) + len(part.withheld) == 840
+        assert (part.fingerprint, part.validation_set, part.test) == (fold.fingerprint, fold.validation_set, fold.test)
+        assert 2 <= sum(int(name) % 2 for name in names) <= 3  # men have odd numbers
+        assert f"withheld   {len(part.withheld):>5} clips" in part.describe()
+    for group, groups in ((0, 3), (4, 3), (1, 1), (1, 15)):
+        with pytest.raises(ConfigError, match="cannot be withheld"):
+            fold.withhold(group, groups)
+
+
 def test_two_actors_without_gender_is_refused() -> None:
     manifest = make_manifest(gender="")
     with pytest.raises(DataError, match="no male speaker"):

@@ -1,0 +1,160 @@
+"""Find the finished runs that teach, and make one frozen ensemble of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ser_kd.contracts.errors import ConfigError, LeakageError
+from ser_kd.contracts.records import RunRecord, TeacherRecord
+from ser_kd.data.protocols.evaluation_protocol import ProtocolFold, sort_naturally
+from ser_kd.distill.teacher_ensemble import TeacherEnsemble
+from ser_kd.distill.teacher_member import ClassMapping, TeacherMember
+from ser_kd.distill.teacher_spec import MemberSource, TeacherSpec
+from ser_kd.runtime.recording import read_record
+from ser_kd.storage.hashing import hash_data
+from ser_kd.tasks.finished_runs import load_student, read_finished_run
+
+
+def make_teacher(spec: TeacherSpec, fold: ProtocolFold, corpus: str, seed: int, runs_root: Path, corpus_words: str = "") -> TeacherEnsemble:
+    """Load every member for a student's fold.
+
+    Args:
+        spec: Who teaches.
+        fold: The student's fold.
+        corpus: The student's corpus; speakers of another corpus are other people.
+        seed: The student's seed.
+        runs_root: Where runs lie.
+        corpus_words: Words of a command line that say where the corpus lies, for messages.
+
+    Raises:
+        ConfigError: If a run is missing, ambiguous, has other classes, or nobody may answer for a training speaker.
+        DataError: If a run is not finished or its checkpoint is damaged.
+        LeakageError: If a member was trained or selected on test speakers of the fold.
+    """
+    members = []
+    for name, source in spec.sources.items():
+        for member, folder in _find_folders(spec, name, source, fold, seed, runs_root, corpus_words).items():
+            members.append(load_member(folder, fold, corpus, member))
+    ensemble = TeacherEnsemble(members, fold.label_set.labels, spec.weights, spec.combine, spec.calibrate, spec.answers)
+    ensemble.check_speakers(fold.speakers("train"))
+    return ensemble
+
+
+def identify_teacher(ensemble: TeacherEnsemble) -> str:
+    """Hash which runs teach under which names; how they are combined stands in the configuration."""
+    return hash_data([[member.name, member.record.identity] for member in ensemble.members])
+
+
+def _find_folders(
+    spec: TeacherSpec, name: str, source: MemberSource, fold: ProtocolFold, seed: int, runs_root: Path, corpus_words: str
+) -> dict[str, Path]:
+    own_seed = source.get("seed")
+    chosen = seed if own_seed is None else own_seed
+    template = source.get("run")
+    if template is not None:
+        return {name: Path(template.replace("{fold}", str(fold.fold)).replace("{seed}", str(chosen)))}
+    experiment = str(source.get("experiment"))
+    command = " ".join(["ser-kd train", f"experiments={experiment}", *corpus_words.split(), f"fold={fold.fold}", f"seed={chosen}"])
+    exact = own_seed is not None
+    if spec.answers == "all":
+        return {name: find_teacher_run(runs_root, experiment, fold, chosen, command, exact_seed=exact)}
+    found = {}
+    for group in range(1, spec.groups + 1):
+        word = f"{group}/{spec.groups}"
+        part = fold.withhold(group, spec.groups)
+        found[f"{name}_{group}"] = find_teacher_run(
+            runs_root, experiment, part, chosen, f"{command} datamodule.withhold={word}", exact_seed=exact
+        )
+    return found
+
+
+def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed: int, command: str, exact_seed: bool = False) -> Path:
+    """Find the finished run of an experiment that was trained under the same protocol and fold, with the same speakers withheld.
+
+    Args:
+        runs_root: Where runs lie.
+        experiment: Name of the teacher's experiment.
+        fold: The fold it was trained on.
+        seed: The seed that is preferred; else the lowest is taken.
+        command: Command line that would train it, for the message.
+        exact_seed: Take no other seed.
+
+    Raises:
+        ConfigError: If there is none, or several configurations of it.
+    """
+    folders = sorted(runs_root.glob(f"{experiment}/*/fold={fold.fold}/seed={seed if exact_seed else '*'}"))
+    records = [(folder, record) for folder in folders if (record := read_record(folder)) is not None and record.status == "finished"]
+    withheld = fold.to_record().withheld
+    same_rules = [(folder, record) for folder, record in records if record.protocol.fingerprint == fold.fingerprint]
+    fitting = [(folder, record) for folder, record in same_rules if record.protocol.withheld == withheld]
+    if not fitting:
+        others = len(records) - len(same_rules)
+        reasons = [f"{others} finished under another protocol or on other clips"] if others else []
+        if same_rules:
+            reasons.append(f"{len(same_rules)} finished with other speakers withheld")
+        raise ConfigError(
+            f"No finished run of the teacher '{experiment}' for fold {fold.fold}"
+            + (f" without speakers {', '.join(withheld)}." if withheld else "."),
+            expected=f"a finished run under protocol {fold.protocol} ({fold.fingerprint}) in {runs_root / experiment}",
+            got="; ".join(["none", *reasons]),
+            remedy=f"train it first: {command}",
+        )
+    if len({record.identity for _, record in fitting}) > 1:
+        shown = "; ".join(f"{folder} (validation UA {record.metrics.get('validation/ua', float('nan')):.3f})" for folder, record in fitting)
+        raise ConfigError(
+            f"The teacher '{experiment}' was trained in several configurations.",
+            expected="one, or the choice of one",
+            got=shown,
+            remedy="name one of these folders: teacher.run=FOLDER (of a member: teacher.members.NAME.run=FOLDER)",
+        )
+    return min(fitting, key=lambda pair: (pair[1].seed != seed, pair[1].seed))[0]
+
+
+def load_member(folder: Path, fold: ProtocolFold, corpus: str, name: str) -> TeacherMember:
+    """Load a finished run as a teacher of a fold.
+
+    Args:
+        folder: The teacher's run folder.
+        fold: The student's fold.
+        corpus: The student's corpus.
+        name: Member name.
+
+    Raises:
+        LeakageError: If it was trained or selected on test speakers of the fold.
+        ConfigError: If it knows nothing of one of the student's classes.
+        DataError: If the run is not finished or its checkpoint is damaged.
+    """
+    record = read_finished_run(folder)
+    mapping = ClassMapping.by_name(record.protocol.classes, fold.label_set, name)  # before its weights are read
+    _check_unseen(record, folder, fold, corpus)
+    model, _, _ = load_student(folder)
+    teacher_record = TeacherRecord(
+        name=name,
+        experiment=record.experiment,
+        run="/".join(folder.parts[-(3 + record.experiment.count("/") + 1) :]),
+        protocol_fingerprint=record.protocol.fingerprint,
+        trained_on=record.protocol.speakers.get("train", []),
+        parameters=record.parameters.get("total", 0),
+        metrics={key: value for key, value in record.metrics.items() if key.count("/") == 1 and "=" not in key},
+        identity=record.identity,
+        corpus=record.corpus,
+        left_out=list(mapping.left_out),
+    )
+    if record.corpus != corpus:  # the same name is another person there
+        teacher_record = replace(teacher_record, trained_on=[f"{record.corpus}/{speaker}" for speaker in teacher_record.trained_on])
+    return TeacherMember(model, teacher_record, None if mapping.is_identity else mapping)
+
+
+def _check_unseen(record: RunRecord, folder: Path, fold: ProtocolFold, corpus: str) -> None:
+    if record.corpus != corpus or fold.selection == "test":
+        return
+    seen = set(record.protocol.speakers.get("train", [])) | set(record.protocol.speakers.get("validation", []))
+    known = sort_naturally(seen & set(fold.speakers("test")))
+    if known:
+        raise LeakageError(
+            "The teacher has seen test speakers of this fold.",
+            expected=f"a teacher trained without speakers {', '.join(fold.speakers('test'))}",
+            got=f"{folder} was trained or selected on {', '.join(known)}",
+            remedy=f"train the teacher on the same fold (fold={fold.fold}) under the same protocol",
+        )
