@@ -103,6 +103,8 @@ class RunRecord:
         confusion: Split -> C x C counts, rows true, columns predicted.
         teacher_confusion: The same for the teacher on the same clips; empty without a teacher.
         teachers: The run's teachers.
+        teaching: How the teachers' answers were combined, as configured (``weights``, ``combine``, ``calibrate``, ``answers``);
+            empty without a teacher.
         parameters: ``trainable`` and ``total`` (with running statistics), of the student alone.
         multiply_accumulates: At ``input_samples``; None where it was not counted.
         input_samples: Input length in samples at which the former was counted.
@@ -132,6 +134,7 @@ class RunRecord:
     confusion: dict[str, list[list[int]]] = field(default_factory=dict)
     teacher_confusion: dict[str, list[list[int]]] = field(default_factory=dict)
     teachers: list[TeacherRecord] = field(default_factory=list)
+    teaching: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
     multiply_accumulates: int | None = None
     input_samples: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -88,6 +88,11 @@ class TeacherEnsemble:
     def needs_fit(self) -> bool:
         """Whether weights or temperatures wait for validation clips."""
         return self.calibrate or self.weights in ("validation_confidence", "per_class")
+
+    def describe(self) -> dict[str, Any]:
+        """Give how answers are combined as plain data for the record."""
+        weights = self.weights if isinstance(self.weights, str) else {name: _plain(part) for name, part in self.weights.items()}
+        return {"weights": weights, "combine": self.combine, "calibrate": self.calibrate, "answers": self.answers}
 
     def check_speakers(self, training_speakers: Iterable[str]) -> None:
         """Check that every training speaker has a member that was not trained on it.
@@ -258,6 +263,10 @@ class TeacherEnsemble:
             member.record.weight = row[0] if len(set(row)) == 1 else None
             member.record.class_weights = {} if len(set(row)) == 1 else dict(zip(self.classes, row, strict=True))
         return self._table
+
+
+def _plain(weight: float | Mapping[str, float]) -> float | dict[str, float]:
+    return dict(weight) if isinstance(weight, Mapping) else weight
 
 
 def _check_names(kind: str, given: Mapping[str, object], names: Sequence[str]) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.contracts.records import ProtocolRecord, RunRecord, TeacherRecord
+from ser_kd.contracts.records import ProtocolRecord, RunRecord
 from ser_kd.reports.ledger import Ledger, RunEntry, read_predictions
 from ser_kd.reports.significance import (
     METRICS,
@@ -20,110 +18,10 @@ from ser_kd.reports.significance import (
     count_confusion,
     read_answers,
 )
+from ser_kd.reports.systems import ROLES, SPLIT, Estimate, ProtocolBoard, SystemRow, estimate_runs, mean_of_known, sum_confusion
+from ser_kd.reports.teacher_rows import make_ensembles, make_foreign_teachers, warn_of_teacher
 
-ROLES = {"teacher": "teacher", "alone": "student alone", "distilled": "student distilled"}
-"""Role of a system -> how it is called where a reader sees it."""
-
-SPLIT = "test"
 _TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One metric of one system.
-
-    Args:
-        mean: Mean over runs, or the value of the single run; NaN where no run defines it.
-        std: Standard deviation over runs (n - 1); None for a single run.
-        runs: Runs that define it.
-        interval: Interval over the clips of all runs pooled; None without predictions.
-        reason: Why it is NaN.
-    """
-
-    mean: float
-    std: float | None = None
-    runs: int = 0
-    interval: Interval | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class SystemRow:
-    """One system: the runs of one experiment and identity under one protocol.
-
-    Args:
-        experiment: ``<paper_slug>/<variant>``.
-        identity: Hash of what changes the science; empty for a foreign teacher.
-        role: A key of ``ROLES``.
-        runs: Its finished runs; none for a teacher that is known from a student's record alone.
-        estimates: Metric without its split (``ua``, ``recall_angry``) -> estimate on the test split.
-        confusion: (C, C) counts of the test split summed over runs; None where no run counted.
-        predictions: All runs' predictions of the test split with ``fold`` and ``seed``; None where one is missing.
-        parameters: ``trainable`` and ``total``.
-        validation_ua: Mean UA on validation, by which a system may be chosen; NaN where unknown.
-        notes: What a reader must know.
-    """
-
-    experiment: str
-    identity: str
-    role: str
-    runs: tuple[RunEntry, ...]
-    estimates: dict[str, Estimate]
-    confusion: np.ndarray | None = None
-    predictions: pd.DataFrame | None = None
-    parameters: dict[str, int] = field(default_factory=dict)
-    validation_ua: float = math.nan
-    notes: tuple[str, ...] = ()
-
-    @property
-    def paper(self) -> str:
-        """The paper's folder: what stands before the last slash; empty for a user's own experiment."""
-        return self.experiment.rpartition("/")[0]
-
-    @property
-    def variant(self) -> str:
-        """The variant's name within its paper."""
-        return self.experiment.rpartition("/")[2]
-
-    @property
-    def folds(self) -> list[int]:
-        """Folds of its runs, sorted."""
-        return sorted({entry.record.protocol.fold for entry in self.runs})
-
-    @property
-    def seeds(self) -> list[int]:
-        """Seeds of its runs, sorted."""
-        return sorted({entry.record.seed for entry in self.runs})
-
-    @property
-    def selections(self) -> list[str]:
-        """On which splits its models were selected."""
-        return sorted({entry.record.protocol.selection for entry in self.runs})
-
-    def estimate(self, metric: str) -> Estimate:
-        """Give a metric's estimate, NaN where no run has it."""
-        return self.estimates.get(metric, Estimate(math.nan, reason="not measured"))
-
-
-@dataclass(frozen=True)
-class ProtocolBoard:
-    """All systems that were judged under one protocol, and therefore compare.
-
-    Args:
-        corpus: Corpus name.
-        protocol: The protocol as its first run recorded it.
-        protocols: Every distinct fold of it, in order.
-        rows: Teachers, students alone, distilled students; within a role by experiment.
-        chance: Metric -> what guessing reaches.
-        notes: What a reader must know to compare the rows.
-    """
-
-    corpus: str
-    protocol: ProtocolRecord
-    protocols: tuple[ProtocolRecord, ...]
-    rows: tuple[SystemRow, ...]
-    chance: dict[str, float]
-    notes: tuple[str, ...] = ()
 
 
 def build_boards(ledger: Ledger, *, resamples: int = RESAMPLES) -> list[ProtocolBoard]:
@@ -182,7 +80,7 @@ def _build_row(entries: tuple[RunEntry, ...], taught: frozenset[str], resamples:
     # without classes there is nothing to count: a dimensional system has no interval here
     predictions = _pool_predictions(entries, notes) if record.protocol.classes else None
     estimates = _estimate_metrics(entries)
-    confusion = _sum_confusion([entry.record.confusion.get(SPLIT) for entry in entries])
+    confusion = sum_confusion([entry.record.confusion.get(SPLIT) for entry in entries])
     if predictions is not None:
         try:
             answers = read_answers(predictions, record.protocol.classes)
@@ -191,9 +89,11 @@ def _build_row(entries: tuple[RunEntry, ...], taught: frozenset[str], resamples:
         except DataError as fault:
             notes.append(f"no interval: {fault.problem}")
             predictions = None
+    if record.protocol.withheld:
+        notes.append(f"trained without speakers {', '.join(record.protocol.withheld)}, to answer for them unseen")
     for entry in entries:
         for teacher in entry.record.teachers:
-            notes.extend(_warn_of_teacher(teacher, entry.record))
+            notes.extend(warn_of_teacher(teacher, entry.record))
     return SystemRow(
         experiment=record.experiment,
         identity=record.identity,
@@ -203,7 +103,7 @@ def _build_row(entries: tuple[RunEntry, ...], taught: frozenset[str], resamples:
         confusion=confusion,
         predictions=predictions,
         parameters=dict(record.parameters),
-        validation_ua=_mean([entry.record.metrics.get("validation/ua", math.nan) for entry in entries]),
+        validation_ua=mean_of_known([entry.record.metrics.get("validation/ua", math.nan) for entry in entries]),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -213,11 +113,9 @@ def _estimate_metrics(entries: tuple[RunEntry, ...]) -> dict[str, Estimate]:
     names = sorted({name for entry in entries for name in entry.record.metrics if name.startswith(prefix)})
     estimates = {}
     for name in names:
-        values = np.array([entry.record.metrics.get(name, math.nan) for entry in entries], dtype=np.float64)
-        known = values[np.isfinite(values)]
+        values = [entry.record.metrics.get(name, math.nan) for entry in entries]
         reasons = [entry.record.undefined[name] for entry in entries if name in entry.record.undefined]
-        std = float(known.std(ddof=1)) if len(known) > 1 else None
-        estimates[name.removeprefix(prefix)] = Estimate(_mean(known), std, len(known), None, reasons[0] if reasons else "")
+        estimates[name.removeprefix(prefix)] = estimate_runs(values, reasons[0] if reasons else "")
     return estimates
 
 
@@ -248,69 +146,18 @@ def _pool_predictions(entries: tuple[RunEntry, ...], notes: list[str]) -> pd.Dat
     return pd.concat(parts, ignore_index=True)
 
 
-def _warn_of_teacher(teacher: TeacherRecord, record: RunRecord) -> list[str]:
-    warnings = []
-    if "unknown" in teacher.trained_on:
-        warnings.append(f"which speakers its teacher {teacher.name} was trained on is unknown")
-    if teacher.protocol_fingerprint is not None and teacher.protocol_fingerprint != record.protocol.fingerprint:
-        warnings.append(f"its teacher {teacher.name} was trained under another protocol ({teacher.protocol_fingerprint})")
-    return warnings
-
-
 def _build_board(rows: list[SystemRow]) -> ProtocolBoard:
     entries = [entry for row in rows for entry in row.runs]
     first = entries[0].record
     folds = {entry.record.protocol.fold: entry.record.protocol for entry in reversed(entries)}
     protocols = tuple(folds[fold] for fold in sorted(folds))
-    rows = [*rows, *_add_foreign_teachers(rows)]
+    rows = [*rows, *make_foreign_teachers(rows), *make_ensembles(rows)]
     rows.sort(key=lambda row: (list(ROLES).index(row.role), row.experiment, row.identity))
     chances = [guess_chance(protocol, None) for protocol in protocols]
     if not any("wa" in chance for chance in chances):
         chances = [guess_chance(first.protocol, next((row.confusion for row in rows if row.confusion is not None), None))]
-    chance = {name: _mean([part[name] for part in chances if name in part]) for name in ("ua", "wa")}
+    chance = {name: mean_of_known([part[name] for part in chances if name in part]) for name in ("ua", "wa")}
     notes = []
     if len({tuple(row.folds) for row in rows if row.runs}) > 1:
         notes.append("The rows do not all cover the same folds, and folds differ in difficulty: compare rows with equal folds.")
     return ProtocolBoard(first.corpus, first.protocol, protocols, tuple(rows), chance, tuple(notes))
-
-
-def _add_foreign_teachers(rows: list[SystemRow]) -> list[SystemRow]:
-    """Make a row for each teacher that has no run here, from what its students' records say of it."""
-    here = {row.experiment for row in rows}
-    foreign: dict[str, list[tuple[RunRecord, TeacherRecord]]] = {}
-    for row in rows:
-        for entry in row.runs:
-            for teacher in entry.record.teachers:
-                if teacher.experiment not in here:
-                    name = teacher.experiment or f"{row.paper}/{teacher.name}".lstrip("/")
-                    foreign.setdefault(name, []).append((entry.record, teacher))
-    made = []
-    for name, told in foreign.items():
-        # one sister's records are enough: every student of a fold met the same teacher
-        sisters = [(record, teacher) for record, teacher in told if record.experiment == told[0][0].experiment]
-        metrics = {key for _, teacher in sisters for key in teacher.metrics if key.startswith(f"{SPLIT}/")}
-        estimates = {}
-        for key in sorted(metrics):
-            values = [teacher.metrics.get(key, math.nan) for _, teacher in sisters]
-            known = [value for value in values if math.isfinite(value)]
-            std = float(np.std(known, ddof=1)) if len(known) > 1 else None
-            estimates[key.removeprefix(f"{SPLIT}/")] = Estimate(_mean(known), std, len(known))
-        alone = all(len(record.teachers) == 1 for record, _ in sisters)
-        confusion = _sum_confusion([record.teacher_confusion.get(SPLIT) for record, _ in sisters]) if alone else None
-        if confusion is not None:
-            for metric, score in METRICS.items():
-                estimates.setdefault(metric, Estimate(float(score(confusion)), runs=1))
-        teacher = told[0][1]
-        notes = ["no run of its own here: read from its students' records", *_warn_of_teacher(teacher, told[0][0])]
-        made.append(SystemRow(name, "", "teacher", (), estimates, confusion, None, {"total": teacher.parameters}, notes=tuple(notes)))
-    return made
-
-
-def _sum_confusion(matrices: Sequence[list[list[int]] | None]) -> np.ndarray | None:
-    known = [np.asarray(matrix, dtype=np.int64) for matrix in matrices if matrix is not None]
-    return np.sum(known, axis=0) if known else None
-
-
-def _mean(values: Sequence[float] | np.ndarray) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return float(np.mean(known)) if known else math.nan

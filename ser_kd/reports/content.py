@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.reports.aggregate import ROLES, ProtocolBoard, SystemRow, build_boards
+from ser_kd.reports.aggregate import build_boards
 from ser_kd.reports.figures import (
     IntervalBar,
     plot_confusion,
@@ -26,6 +26,7 @@ from ser_kd.reports.ledger import Ledger, LedgerFault, RunEntry, read_curves
 from ser_kd.reports.published import compare_published, find_published
 from ser_kd.reports.run_figures import describe_group, find_confidence
 from ser_kd.reports.significance import RESAMPLES
+from ser_kd.reports.systems import ROLES, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import Table, format_points, format_share
 
 _MOST_BARS = 40

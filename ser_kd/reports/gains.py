@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.reports.aggregate import ProtocolBoard, SystemRow
 from ser_kd.reports.significance import (
     RESAMPLES,
     Answers,
@@ -16,6 +15,8 @@ from ser_kd.reports.significance import (
     read_answers,
     unweighted_accuracy,
 )
+from ser_kd.reports.systems import ProtocolBoard, SystemRow
+from ser_kd.reports.teacher_rows import name_ensemble
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,13 @@ def find_gains(board: ProtocolBoard, *, resamples: int = RESAMPLES) -> list[Gain
 
 
 def find_teacher(board: ProtocolBoard, student: SystemRow) -> SystemRow | None:
-    """Give the teacher that a student's first run names, or None where it has none or several."""
+    """Give the teacher, or the ensemble, that a student's first run names; None where it has none."""
     named = student.runs[0].record.teachers if student.runs else []
-    if len(named) != 1:
+    if not named:
         return None
+    if len(named) > 1:
+        ensemble = name_ensemble(student.runs[0].record)
+        return next((row for row in board.rows if row.experiment == ensemble), None)
     name = named[0].experiment or f"{student.paper}/{named[0].name}".lstrip("/")
     run = named[0].run or ""
     known = [row for row in board.rows if row.experiment == name]

@@ -12,12 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ser_kd.contracts.records import ProtocolRecord
-from ser_kd.reports.aggregate import ROLES, ProtocolBoard, SystemRow
 from ser_kd.reports.content import ReportContent, ReportFigure, Section
 from ser_kd.reports.leaderboard import describe_folds, format_epochs
 from ser_kd.reports.run_cards import allow_breaks, show_run
 from ser_kd.reports.significance import LEAST_SPEAKERS
 from ser_kd.reports.style import draw_inline_svg
+from ser_kd.reports.systems import ROLES, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import Table, format_count, format_share
 
 MOST_BYTES = 2_600_000

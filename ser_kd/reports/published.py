@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.reports.aggregate import SPLIT, ProtocolBoard, SystemRow
 from ser_kd.reports.leaderboard import describe_folds
 from ser_kd.reports.ledger import LedgerFault
+from ser_kd.reports.systems import SPLIT, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import Column, Table
 
 COLUMNS = ("model", "variant", "metric", "value", "unit", "source", "note")

@@ -277,6 +277,7 @@ def _new_record(run: TrainingRun, resumed: bool) -> RunRecord:
         corpus=run.data.corpus.name,
         protocol=run.fold.to_record(),
         teachers=[member.record for member in run.teacher.members] if run.teacher else [],
+        teaching=run.teacher.describe() if run.teacher else {},
         sample_rate_hz=run.data.sample_rate_hz,
         objective=objective.describe(),
         clips_left_out=dict(run.data.manifest.left_out),

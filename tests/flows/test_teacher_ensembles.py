@@ -25,7 +25,14 @@ def test_two_seeds_and_a_calibration_make_an_ensemble(ser_kd, workplace: Path) -
         code, _, errors = ser_kd(*TEACHER, f"seed={seed}", "experiment=ensembles/pair")
         assert code == 0, errors
     members = "teacher.members={a: {experiment: ensembles/pair, seed: 3}, b: {experiment: ensembles/pair, seed: 4}}"
-    words = [*STUDENT, "teacher=ensemble", "teacher.experiment=null", members, "teacher.weights=validation_confidence", "teacher.calibrate=true"]
+    words = [
+        *STUDENT,
+        "teacher=ensemble",
+        "teacher.experiment=null",
+        members,
+        "teacher.weights=validation_confidence",
+        "teacher.calibrate=true",
+    ]
     code, output, errors = ser_kd(*words, "dry_run=true")
     assert code == 0, errors
     assert "in 2 model(s), frozen" in output
@@ -40,7 +47,13 @@ def test_two_seeds_and_a_calibration_make_an_ensemble(ser_kd, workplace: Path) -
 
 
 def test_cross_fitted_answers_need_a_member_for_every_speaker(ser_kd, workplace: Path) -> None:
-    words = [*STUDENT, "teacher.experiment=ensembles/member", "teacher.answers=cross_fitted", "teacher.groups=2", "experiment=ensembles/cross"]
+    words = [
+        *STUDENT,
+        "teacher.experiment=ensembles/member",
+        "teacher.answers=cross_fitted",
+        "teacher.groups=2",
+        "experiment=ensembles/cross",
+    ]
     for group in (1, 2):
         code, _, errors = ser_kd(*words)
         assert code == 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from fake_runs import EMOTIONS, TRIO, FakeRun, change_record, make_predictions, make_record, write_run
 
 from ser_kd.reports.aggregate import build_boards, guess_chance, name_role
+from ser_kd.reports.gains import find_teacher
 from ser_kd.reports.ledger import find_runs
 
 
@@ -158,3 +160,27 @@ def test_an_experiment_without_paper_has_a_name_all_the_same(tmp_path):
     (board,) = boards_of(tmp_path)
     assert (board.rows[0].paper, board.rows[0].variant) == ("", "mine")
     assert board.chance["ua"] == 0.5
+
+
+def test_an_ensemble_stands_beside_its_members_as_one_teacher(tmp_path):
+    folder = write_run(tmp_path, TRIO[2])
+    record = json.loads((folder / "record.json").read_text())
+    members = [{**record["teachers"][0], "name": name, "parameters": size, "weight": 0.5} for name, size in (("one", 5), ("two", 7))]
+    told = {"test/teacher_ua": 0.8, "validation/teacher_ua": 0.7, "test/teacher_agreement": 0.6}
+    teaching = {"weights": "per_class", "combine": "probabilities", "calibrate": True, "answers": "all"}
+    change_record(folder, teachers=members, teaching=teaching, metrics=record["metrics"] | told)
+    (board,) = build_boards(find_runs(tmp_path), resamples=100)
+    row = next(row for row in board.rows if "ensemble" in row.experiment)
+    assert row.experiment == "wav_to_mfcc/ensemble of one, two (per class, calibrate)"
+    assert (row.role, row.estimate("ua").mean, row.validation_ua, row.parameters) == ("teacher", 0.8, 0.7, {"total": 12})
+    assert "agreement" not in row.estimates
+    assert row.confusion.tolist() == record["teacher_confusion"]["test"]
+    assert find_teacher(board, next(other for other in board.rows if other.role == "distilled")) is row
+
+
+def test_a_teacher_with_speakers_withheld_says_so(tmp_path):
+    folder = write_run(tmp_path, TRIO[0])
+    protocol = json.loads((folder / "record.json").read_text())["protocol"]
+    change_record(folder, protocol=protocol | {"withheld": ["f03", "m03"]})
+    (board,) = build_boards(find_runs(tmp_path), resamples=100)
+    assert "trained without speakers f03, m03, to answer for them unseen" in board.rows[0].notes
