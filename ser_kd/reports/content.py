@@ -9,8 +9,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ser_kd.contracts.errors import DataError
+from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.reports.aggregate import build_boards
+from ser_kd.reports.class_panel import choose_class, class_panel
 from ser_kd.reports.figures import (
     IntervalBar,
     plot_confusion,
@@ -61,6 +62,7 @@ class Section:
         table: The leaderboard.
         gains: What distillation gave.
         gain_table: The same as a table, or None without gains.
+        class_panel: Who finds one class and what its clips are taken for; None without counts.
         headline: The result in a sentence.
         detail: What qualifies it, in another.
         intervals: The interval plot.
@@ -72,6 +74,7 @@ class Section:
     table: Table
     gains: tuple[Gain, ...]
     gain_table: Table | None
+    class_panel: Table | None
     headline: str
     detail: str
     intervals: ReportFigure
@@ -101,20 +104,31 @@ class ReportContent:
     faults: tuple[LedgerFault, ...]
 
 
-def gather_content(ledger: Ledger, experiment_roots: Sequence[Path] = (), *, resamples: int = RESAMPLES) -> ReportContent:
+def gather_content(
+    ledger: Ledger, experiment_roots: Sequence[Path] = (), *, resamples: int = RESAMPLES, label: str | None = None
+) -> ReportContent:
     """Compute every table and draw every figure of a report.
 
     Args:
         ledger: The runs.
         experiment_roots: Folders that hold ``<paper_slug>/published.csv``.
         resamples: Bootstrap resamples.
+        label: The class to look at closely; None takes the one that students alone find worst.
+
+    Raises:
+        ConfigError: If no protocol has that class.
     """
     boards = build_boards(ledger, resamples=resamples)
+    known = sorted({name for board in boards for name in board.protocol.classes})
+    if label is not None and label not in known:
+        raise ConfigError(
+            f"No run knows the class '{label}'.", expected=f"one of {', '.join(known)}", got=label, remedy="set class to one of them"
+        )
     figures, broken = find_published(experiment_roots)
     faults = [*ledger.faults, *broken]
     sections = []
     for number, board in enumerate(boards, start=1):
-        sections.append(_gather_section(board, f"{number}", resamples, faults))
+        sections.append(_gather_section(board, f"{number}", resamples, faults, label))
     shown = sorted({row.paper or row.experiment for board in boards for row in board.rows if row.runs})
     return ReportContent(
         title=", ".join(shown) if 0 < len(shown) <= 3 else "All experiments",
@@ -179,7 +193,7 @@ def choose_trios(board: ProtocolBoard) -> dict[str, list[SystemRow]]:
     return trios
 
 
-def _gather_section(board: ProtocolBoard, key: str, resamples: int, faults: list[LedgerFault]) -> Section:
+def _gather_section(board: ProtocolBoard, key: str, resamples: int, faults: list[LedgerFault], label: str | None) -> Section:
     names = tuple(name_systems(board.rows))
     gains = tuple(find_gains(board, resamples=resamples))
     headline, detail = tell_result(board, names, gains)
@@ -200,8 +214,18 @@ def _gather_section(board: ProtocolBoard, key: str, resamples: int, faults: list
         "Each system's UA on the test split, its interval and the chance level.",
         plot_intervals(bars, board.chance.get("ua", math.nan)),
     )
+    chosen = choose_class(board, label)
     return Section(
-        board, names, leaderboard(board), gains, gain_table(gains) if gains else None, headline, detail, intervals, tuple(figures)
+        board=board,
+        names=names,
+        table=leaderboard(board),
+        gains=gains,
+        gain_table=gain_table(gains) if gains else None,
+        class_panel=class_panel(board, names, chosen) if chosen else None,
+        headline=headline,
+        detail=detail,
+        intervals=intervals,
+        figures=tuple(figures),
     )
 
 

@@ -36,6 +36,8 @@ def _tell_section(section: Section) -> Iterator[str]:
     yield render_markdown(section.table)
     if section.gain_table:
         yield from (f"### {section.gain_table.title}", "", render_markdown(section.gain_table))
+    if section.class_panel:
+        yield from (f"### {section.class_panel.title}", "", render_markdown(section.class_panel))
     for item in (section.intervals, *section.figures):
         yield from (f"### {item.title}", "", item.caption, "", f"![{item.title}]({FIGURE_FOLDER}/{item.name}.png)", "")
     yield from ("### Protocol", "", render_markdown(_list_splits(board.protocols)))

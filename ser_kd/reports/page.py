@@ -120,6 +120,8 @@ def _show_section(section: Section, key: str, corpora: Counter[str], budget: Bud
         "rows": [_show_row(row, name, tell_runs) for row, name in zip(board.rows, section.names, strict=True)],
         "notes": notes,
         "gain_table": _show_table(section.gain_table) if section.gain_table and len(section.gains) > 1 else "",
+        "class_panel": _show_table(section.class_panel) if section.class_panel else "",
+        "class_title": section.class_panel.title if section.class_panel else "",
         "groups": [{"title": _GROUPS[kind][0], "subtitle": _GROUPS[kind][1], "figures": drawn} for kind, drawn in figures.items() if drawn],
         "protocol_facts": _tell_protocol(protocol, folds, sorted({kind for row in board.rows for kind in row.selections})),
         "splits": [_show_split(protocol, split) for split in sorted(protocol.counts, key=_place_split)],

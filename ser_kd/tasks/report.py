@@ -4,6 +4,7 @@ keys:
   runs=FOLDER        where the runs lie; also as the first word ($SER_KD_RUNS, else runs)
   out=FOLDER         where the report goes (reports)
   experiments=GLOB   which experiments, such as 'wav_to_mfcc/*'; several with commas (all)
+  class=NAME         the class to look at closely (the one that students alone find worst)
   resamples=N        bootstrap resamples behind each interval (2000)
 """
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ser_kd.reports.content import ReportContent
     from ser_kd.reports.ledger import Ledger
 
-KEYS = ("runs", "out", "experiments", "resamples")
+KEYS = ("runs", "out", "experiments", "class", "resamples")
 _LEAST_RESAMPLES = 200
 _NARROWEST, _WIDEST = 60, 160
 
@@ -38,12 +39,14 @@ class ReportArguments:
         runs: Runs root.
         out: Folder of the report.
         experiments: Shell patterns; none takes every experiment.
+        label: Class to look at closely, or None.
         resamples: Bootstrap resamples.
     """
 
     runs: Path
     out: Path
     experiments: tuple[str, ...]
+    label: str | None
     resamples: int
 
 
@@ -69,7 +72,7 @@ def run(arguments: list[str]) -> int:
     ledger = find_runs(asked.runs)
     chosen = ledger.select(asked.experiments)
     _check_finished(ledger, chosen, asked)
-    content = gather_content(chosen, find_experiment_roots(), resamples=asked.resamples)
+    content = gather_content(chosen, find_experiment_roots(), resamples=asked.resamples, label=asked.label)
     files = write_report(content, asked.out, made_at=datetime.now().strftime("%Y-%m-%d %H:%M"))
     _print_tables(content)
     for fault in content.faults:
@@ -84,7 +87,7 @@ def read_arguments(arguments: Sequence[str]) -> ReportArguments:
     Raises:
         ConfigError: All faults together: unknown keys, a second folder, a number that is none.
     """
-    values = {"runs": "", "out": "reports", "experiments": "", "resamples": "2000"}
+    values = {"runs": "", "out": "reports", "experiments": "", "class": "", "resamples": "2000"}
     given: set[str] = set()
     faults = []
     for word in arguments:
@@ -109,7 +112,7 @@ def read_arguments(arguments: Sequence[str]) -> ReportArguments:
     raise_faults(faults)
     patterns = tuple(pattern.strip() for pattern in values["experiments"].split(",") if pattern.strip())
     runs = Path(values["runs"]).expanduser() if values["runs"] else default_runs_dir()
-    return ReportArguments(runs, Path(values["out"]).expanduser(), patterns, int(values["resamples"]))
+    return ReportArguments(runs, Path(values["out"]).expanduser(), patterns, values["class"] or None, int(values["resamples"]))
 
 
 def _check_finished(ledger: Ledger, chosen: Ledger, asked: ReportArguments) -> None:
@@ -143,3 +146,5 @@ def _print_tables(content: ReportContent) -> None:
         console.show(render_plain(section.table, width))
         if section.gain_table:
             console.show(render_plain(section.gain_table, width))
+        if section.class_panel:
+            console.show(render_plain(section.class_panel, width))
