@@ -27,6 +27,7 @@ from ser_kd.reports.run_figures import write_run_figures
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
+from ser_kd.runtime.memory import keep_freed_memory
 from ser_kd.runtime.paths import run_folder
 from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import identify, now, read_record, write_predictions, write_record
@@ -113,6 +114,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         SerKdError: If anything the user chose cannot work together.
     """
     quieten_libraries(choose_mode(config.logger.wandb))
+    keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
     data: SpeechDataModule = build(
         config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol), fold=config.fold, seed=config.seed
