@@ -31,7 +31,11 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class LossTerm(Protocol):
-    """One term of the objective. ``needs_teacher`` is checked before the first step."""
+    """One term of the objective. ``needs_teacher`` is checked before the first step.
+
+    A term that compares the clips of a batch says by an attribute ``minimum_batch`` how many it needs; smaller batches throughout
+    are refused before the first step, and a smaller last batch of an epoch gives zero.
+    """
 
     needs_teacher: bool
 

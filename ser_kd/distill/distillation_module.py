@@ -90,6 +90,12 @@ class DistillationModule(lightning.LightningModule):
         """Share of the planned training (``max_epochs``) that is done, from 0 to 1."""
         return min(self.global_step / max(self.trainer.estimated_stepping_batches, 1), 1.0)
 
+    def on_train_start(self) -> None:
+        """Refuse batches that are too small for a term, as far as the loader tells their size."""
+        batch_size = getattr(getattr(self.trainer.train_dataloader, "batch_sampler", None), "batch_size", None)
+        if isinstance(batch_size, int):
+            self.objective.check_batch_size(batch_size)
+
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
         """Let both hear their view, and compute the objective."""
         shared, student_input, teacher_input = self.views.split(batch)

@@ -128,6 +128,24 @@ class Objective(nn.Module):
         """Tell whether a term with a weight above 0 needs the teacher at ``progress``."""
         return any(self.weight_of(name, progress) != 0 for name in self.terms_needing_teacher())
 
+    def check_batch_size(self, batch_size: int) -> None:
+        """Check that every term that compares clips of a batch gets enough of them.
+
+        An epoch's last batch may be smaller: those terms give zero for it.
+
+        Raises:
+            ConfigError: If batches of this size would leave a term at zero for the whole training.
+        """
+        for name, loss in self.losses.items():
+            minimum = getattr(loss, "minimum_batch", 1)
+            if batch_size < minimum:
+                raise ConfigError(
+                    f"The term '{name}' compares the clips of a batch, and batches are too small for it.",
+                    expected=f"at least {minimum} clips in a batch",
+                    got=f"datamodule.batch_size={batch_size}",
+                    remedy=f"set datamodule.batch_size=64, or at least {minimum}, or objective.terms.{name}=null",
+                )
+
     def set_class_counts(self, counts: Sequence[int]) -> None:
         """Tell the training clips per class to the terms that weigh classes."""
         for loss in self.losses.values():

@@ -41,6 +41,36 @@ def masked_mean(frames: Tensor, mask: Tensor | None) -> Tensor:
     return valid.sum(dim=1) / weights.sum(dim=1).clamp_min(1.0)
 
 
+def resample_valid(values: Tensor, mask: Tensor | None, size: int) -> Tensor:
+    """Average each row's valid stretch over ``size`` equal parts of it (area interpolation).
+
+    A frame counts as a step of constant height; a part that covers pieces of several frames takes their mean by width, so that
+    the mean of the row stays as it is, whether there are more parts than frames or fewer.
+
+    Args:
+        values: (B, F), one number per frame.
+        mask: (B, F) bool, or None where every frame is valid.
+        size: K, parts.
+
+    Returns:
+        (B, K); a row without a valid frame is zero.
+
+    Example:
+        >>> resample_valid(torch.tensor([[1.0, 2.0, 6.0, 99.0]]), torch.tensor([[True, True, True, False]]), 2).tolist()
+        [[1.3333333730697632, 4.666666507720947]]
+    """
+    if mask is None:
+        mask = torch.ones_like(values, dtype=torch.bool)
+    ends = mask.cumsum(dim=1).to(values.dtype).unsqueeze(1)  # (B, 1, F): where a frame ends, in valid frames
+    edges = torch.arange(size + 1, dtype=values.dtype, device=values.device) / size * ends[:, :, -1]  # (B, K + 1)
+    left, right = edges[:, :-1, None], edges[:, 1:, None]
+    overlap = (torch.minimum(right, ends) - torch.maximum(left, ends - 1.0)).clamp_min(0.0)  # (B, K, F)
+    overlap = overlap * mask[:, None, :].to(values.dtype)
+    # where, not a product: a NaN behind the end must not reach the mean
+    valid = torch.where(mask, values, torch.zeros((), dtype=values.dtype, device=values.device))
+    return (overlap * valid[:, None, :]).sum(dim=2) / overlap.sum(dim=2).clamp_min(torch.finfo(values.dtype).tiny)
+
+
 def flip_valid(frames: Tensor, lengths: Tensor | None) -> Tensor:
     """Reverse each row's valid frames and leave the padding behind them.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ser_kd.contracts.batch import SpeechBatch
-from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.functional.softening import Direction, check_direction, check_temperature, distillation_divergence
+from ser_kd.losses.slots import listen, take_logits, take_temperature
 
 
 class SoftTargets(nn.Module):
@@ -64,37 +64,8 @@ class SoftTargets(nn.Module):
             ConfigError: If there is no teacher, no member of that name, no logits or no temperature.
             ShapeError: If student and teacher differ in clips or classes.
         """
-        if teacher is None:
-            raise ConfigError(
-                "Soft targets need a teacher.",
-                expected="a teacher in the run",
-                got="teacher: null",
-                remedy="choose a teacher, or take soft_targets out of the objective",
-            )
-        if self.temperature is None:
-            raise ConfigError(
-                "Soft targets have no temperature.",
-                expected="a temperature of their own or of the objective",
-                got="null",
-                remedy="set objective.temperature, or soft_targets.temperature",
-            )
-        try:
-            answers = teacher.listen_to(self.teacher)
-        except KeyError as fault:
-            raise ConfigError(
-                f"No teacher is called '{self.teacher}'.",
-                expected=", ".join(["combined", *teacher.members]),
-                got=self.teacher,
-                remedy="set soft_targets.teacher to one of them",
-            ) from fault
-        if student.logits is None or answers.logits is None:
-            silent = "student" if student.logits is None else f"teacher '{self.teacher}'"
-            raise ConfigError(
-                "Soft targets need class logits on both sides.",
-                expected="student and teacher with a classification head",
-                got=f"{silent} without logits",
-                remedy="choose one that answers with classes, or take soft_targets out of the objective",
-            )
+        student_logits, teacher_logits = take_logits(student, listen(teacher, self.teacher, "soft_targets"), self.teacher, "soft_targets")
+        temperature = take_temperature(self.temperature, "soft_targets")
         return distillation_divergence(
-            student.logits, answers.logits.detach(), self.temperature, self.direction, self.scale_by_temperature_squared
+            student_logits, teacher_logits, temperature, self.direction, self.scale_by_temperature_squared
         ).mean()

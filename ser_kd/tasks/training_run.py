@@ -19,6 +19,7 @@ from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.fitting import fit_statistics
+from ser_kd.distill.objective import Objective
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_spec import TeacherSpec
 from ser_kd.models.costs import count_multiply_accumulates
@@ -77,9 +78,11 @@ class TrainingRun:
         """Build student and objective anew from the run's seed; feature statistics are not fitted yet."""
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
         fold = self.fold
+        objective: Objective = build(self.config.objective)
+        objective.check_batch_size(self.data.batch_size)
         return DistillationModule(
             student=build(self.config.student, classes=len(fold.label_set)),
-            objective=build(self.config.objective),
+            objective=objective,
             classes=fold.label_set.labels,
             teacher=self.teacher,
             views=build(self.config.views),

@@ -14,7 +14,7 @@ from ser_kd.runtime.validation import check_config
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix("")) for path in (ROOT / "experiments").glob("*/*.yaml"))
 GROUPS = {
-    "corpus": 3, "datamodule": 2, "encoder": 3, "frontend": 3, "learning_rate_schedule": 2, "logger": 2, "objective": 2, "optimizer": 2,
+    "corpus": 3, "datamodule": 2, "encoder": 3, "frontend": 3, "learning_rate_schedule": 2, "logger": 2, "objective": 7, "optimizer": 2,
     "paths": 1, "protocol": 7, "protocol/by_corpus": 3, "scale": 3, "student": 3, "teacher": 2, "trainer": 3, "views": 3,
 }  # fmt: skip
 TASKS = {"check", "evaluate", "prepare", "train"}
@@ -50,7 +50,7 @@ def test_experiments_compose_at_every_scale(name: str, scale: str) -> None:
 def test_options_compose(group: str) -> None:
     for option in options(group):
         corpus = [] if group == "corpus" else ["corpus=demo"]
-        teacher = ["teacher=finished_run"] if "kl" in option else []
+        teacher = ["teacher=finished_run"] if "kl" in option or option == "dkd" else []
         config = compose("train", [*corpus, f"{group}={option}", *FILL.get(option, []), *teacher])
         check_config(config)
 

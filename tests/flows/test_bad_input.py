@@ -89,6 +89,11 @@ def test_a_term_without_its_teacher(ser_kd, manifest_csv: Path) -> None:
     )  # fmt: skip
 
 
+def test_relations_within_a_batch_of_two(ser_kd, manifest_csv: Path) -> None:
+    words = ["corpus=manifest_csv", f"corpus.path={manifest_csv}", "logger=csv", "objective=ce_kl_rkd", "datamodule.batch_size=2"]
+    refused(ser_kd("train", *words), "'relational_angle' compares", "at least 3 clips", "datamodule.batch_size=2")
+
+
 def test_planted_shared_speaker(ser_kd, tmp_path: Path) -> None:
     write_ravdess(tmp_path, statements=(1,), seconds=0.02)
     refused(

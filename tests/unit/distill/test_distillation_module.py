@@ -17,6 +17,7 @@ from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_member import TeacherMember
 from ser_kd.distill.views import Views
 from ser_kd.losses.cross_entropy import CrossEntropy
+from ser_kd.losses.relational import RelationalAngle
 from ser_kd.losses.soft_targets import SoftTargets
 
 CLASSES = ("angry", "sad")
@@ -100,6 +101,24 @@ def test_a_term_that_needs_a_teacher_is_refused_before_the_first_step() -> None:
     objective = Objective({"soft_targets": {"loss": SoftTargets(temperature=2.0)}})
     with pytest.raises(ConfigError, match="'soft_targets' needs a teacher"):
         DistillationModule(Toy(), objective, CLASSES)
+
+
+def test_batches_too_small_to_compare_clips_are_refused_and_a_small_last_one_is_not() -> None:
+    def fit_with(batch_size: int) -> DistillationModule:
+        terms = {"relational_angle": {"loss": RelationalAngle()}}
+        module = DistillationModule(Toy(), Objective(terms), CLASSES, make_teacher(), optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
+        trainer = lightning.Trainer(
+            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
+        )
+        clips = DataLoader(range(6), batch_size=batch_size, collate_fn=lambda numbers: make_batch(numbers[0], len(numbers)))  # type: ignore[arg-type]
+        trainer.fit(module, clips)
+        return module
+
+    with pytest.raises(ConfigError, match=r"(?s)'relational_angle'.*at least 3 clips"):
+        fit_with(2)
+    trained = fit_with(4)  # 4 clips, then 2
+    assert len(trained.student.heard) == 2
+    assert all(torch.isfinite(p).all() for p in trained.student.parameters())
 
 
 def test_views_decide_what_each_hears() -> None:

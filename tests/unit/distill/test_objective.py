@@ -84,6 +84,16 @@ def test_bad_input(make, match: str) -> None:
         make()
 
 
+def test_batches_that_are_too_small_for_a_term_are_refused() -> None:
+    triple = Constant(1.0)
+    triple.minimum_batch = 3  # type: ignore[assignment]
+    objective = Objective({"ce": {"loss": Constant(1.0)}, "angle": {"loss": triple}})
+    objective.check_batch_size(3)
+    with pytest.raises(ConfigError, match=r"(?s)'angle'.*at least 3 clips.*datamodule.batch_size=2.*objective.terms.angle=null"):
+        objective.check_batch_size(2)
+    pair().check_batch_size(1)
+
+
 def test_a_term_set_to_null_is_switched_off() -> None:
     assert total(Objective({"a": {"loss": Constant(2.0)}, "b": None})) == 2.0  # type: ignore[dict-item]
 

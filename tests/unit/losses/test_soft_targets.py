@@ -92,7 +92,7 @@ def test_single_precision_inside_autocast(batch):
 
 
 def test_errors(batch):
-    with pytest.raises(ConfigError, match="need a teacher"):
+    with pytest.raises(ConfigError, match="'soft_targets' needs a teacher"):
         SoftTargets(1.0)(Outputs(STUDENT), batch, None)
     with pytest.raises(ConfigError, match="student without logits"):
         SoftTargets(1.0)(Outputs(), batch, answers())
