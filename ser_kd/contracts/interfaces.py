@@ -70,6 +70,29 @@ class FeatureTransform(Protocol):
 
 
 @runtime_checkable
+class ClipSource(Protocol):
+    """Noises or room responses held in memory: what transforms draw from, so that they touch no disk.
+
+    Clip i is called ``names[i]`` and has ``lengths[i]`` samples at ``sample_rate_hz``. ``take`` cuts ``length`` samples out of the clips
+    ``indices`` (N,) int64 from the samples ``offsets`` (N,) int64 on, goes round where a clip ends, and gives (N, length) float32 on the
+    device of the indices, as a tensor of the caller's own.
+    """
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def lengths(self) -> Tensor: ...
+
+    @property
+    def sample_rate_hz(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Tensor, offsets: Tensor, length: int) -> Tensor: ...
+
+
+@runtime_checkable
 class Fittable(Protocol):
     """A part with numbers that are fitted once to the training split, before step 0.
 

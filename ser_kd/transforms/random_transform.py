@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
@@ -90,7 +91,7 @@ class RandomTransform(ABC, Generic[Subject]):
             selected: (B,) bool, True where the clip is changed.
 
         Returns:
-            A new subject with the same lengths, shapes, dtype and device.
+            A new subject of the same dtype and device, with the same lengths and shapes unless the class says otherwise.
         """
 
     def __call__(self, batch: Subject) -> Subject:
@@ -155,3 +156,25 @@ def check_range(low: float, high: float, name: str, floor: float) -> None:
             got=f"min_{name}={low:g}, max_{name}={high:g}",
             remedy="exchange or correct the two numbers",
         )
+
+
+def value_grid(low: float, high: float, step: float, name: str, floor: float, ceiling: float) -> tuple[float, ...]:
+    """List the values low, low + step, …, high that a transform chooses from.
+
+    Raises:
+        ConfigError: If the range leaves [floor, ceiling] or is no whole number of steps.
+
+    Example:
+        >>> value_grid(-1.0, 1.0, 0.5, "semitones", -12.0, 12.0)
+        (-1.0, -0.5, 0.0, 0.5, 1.0)
+    """
+    steps = (high - low) / step if step > 0 else math.nan
+    if not (floor <= low <= high <= ceiling and math.isfinite(steps) and abs(steps - round(steps)) < 1e-6):
+        raise ConfigError(
+            f"The grid of {name} is no grid.",
+            expected=f"{floor:g} <= min_{name} <= max_{name} <= {ceiling:g}, a whole number of steps apart",
+            got=f"min_{name}={low:g}, max_{name}={high:g}, step_{name}={step:g}",
+            remedy=f"choose step_{name} so that it divides the range",
+        )
+    # Rounded, so that a grid through 0 or 1 meets it exactly and that step changes nothing.
+    return tuple(round(low + number * step, 9) for number in range(round(steps) + 1))

@@ -10,18 +10,35 @@ from omegaconf import OmegaConf
 from ser_kd.runtime.build import build
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
+from ser_kd.storage.audio_files import write_wav
+from tests.conftest import speech_like
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix("")) for path in (ROOT / "experiments").glob("*/*.yaml"))
 GROUPS = {
-    "corpus": 3, "datamodule": 2, "encoder": 3, "frontend": 3, "learning_rate_schedule": 2, "logger": 2, "objective": 7, "optimizer": 2,
-    "paths": 1, "protocol": 7, "protocol/by_corpus": 3, "scale": 3, "student": 3, "teacher": 2, "trainer": 3, "views": 3,
-}  # fmt: skip
+    "corpus": 3,
+    "datamodule": 2,
+    "encoder": 3,
+    "frontend": 3,
+    "learning_rate_schedule": 2,
+    "logger": 2,
+    "objective": 7,
+    "optimizer": 2,
+    "paths": 1,
+    "protocol": 7,
+    "protocol/by_corpus": 3,
+    "scale": 3,
+    "student": 3,
+    "teacher": 2,
+    "trainer": 3,
+    "views": 5,
+}
 TASKS = {"check", "evaluate", "prepare", "train"}
 FILL = {
+    "background_noise": ["views.student.bank.root=noises"],
     "ensemble": ["teacher.members={a: {experiment: demo/teacher}}"],
-    "manifest_csv": ["corpus.path=my.csv"],
     "listed_speakers": ["protocol.test_folds=[[1],[2],[3]]"],
+    "manifest_csv": ["corpus.path=my.csv"],
 }
 
 
@@ -34,7 +51,7 @@ def test_nothing_is_missed() -> None:
     found = {str(folder.relative_to(ROOT / "conf")): len(list(folder.glob("*.yaml"))) for folder in folders}
     assert found == GROUPS
     assert {path.stem for path in (ROOT / "conf").glob("*.yaml")} == TASKS
-    assert len(EXPERIMENTS) == 6
+    assert len(EXPERIMENTS) == 11
 
 
 @pytest.mark.parametrize("scale", ["paper", "base", "tiny"])
@@ -62,7 +79,11 @@ def test_parts_of_a_student_compose(group: str) -> None:
 
 
 @pytest.mark.parametrize("group", ["objective", "views", "optimizer", "learning_rate_schedule", "protocol"])
-def test_options_build(group: str) -> None:
+def test_options_build(group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "noises").mkdir()
+    for number in range(5):
+        write_wav(tmp_path / "noises" / f"{number}.wav", speech_like(number), 16_000)
+    monkeypatch.chdir(tmp_path)
     for option in options(group):
         config = compose("train", ["corpus=demo", f"{group}={option}", *FILL.get(option, [])])
         assert build(config[group]) is not None

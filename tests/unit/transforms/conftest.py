@@ -25,3 +25,32 @@ def build_batch(count=6, size=1200, dtype=torch.float32, classes=None):
 @pytest.fixture
 def make_batch():
     return build_batch
+
+
+class Bank:
+    """A plain second form of a bank of clips: it cuts sample by sample."""
+
+    sample_rate_hz = 16_000
+
+    def __init__(self, clips):
+        self.clips = clips
+        self.names = [f"noise{number}" for number in range(len(clips))]
+        self.lengths = torch.tensor([len(clip) for clip in clips])
+
+    def __len__(self):
+        return len(self.clips)
+
+    def take(self, indices, offsets, length):
+        rows = [self.clips[index].roll(-offset) for index, offset in zip(indices.tolist(), offsets.tolist(), strict=True)]
+        return torch.stack([row.repeat(-(-length // len(row)))[:length] for row in rows])
+
+
+def build_bank(clips=None):
+    """Three noises, two of them shorter than most clips."""
+    generator = torch.Generator().manual_seed(9)
+    return Bank([0.2 * torch.randn(size, generator=generator) for size in (700, 1000, 9000)] if clips is None else clips)
+
+
+@pytest.fixture
+def make_bank():
+    return build_bank

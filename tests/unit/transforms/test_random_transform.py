@@ -6,18 +6,43 @@ import torch
 from ser_kd.contracts.errors import ConfigError, ShapeError
 from ser_kd.contracts.interfaces import FeatureTransform, Transform
 from ser_kd.contracts.outputs import Features
+from ser_kd.data.clip_bank import HeldClips
+from ser_kd.transforms.background_noise import BackgroundNoise
 from ser_kd.transforms.gain import Gain
 from ser_kd.transforms.gaussian_noise import GaussianNoise
+from ser_kd.transforms.impulse_response import ImpulseResponse
 from ser_kd.transforms.mixup import MixUp
+from ser_kd.transforms.pitch_shift import PitchShift
+from ser_kd.transforms.random_transform import value_grid
+from ser_kd.transforms.speed import Speed
 from ser_kd.transforms.time_freq_mask import TimeFrequencyMask
 from ser_kd.transforms.time_shift import TimeShift
+
+BANK = HeldClips(["short", "long"], torch.randn(5000, generator=torch.Generator().manual_seed(9)).split([700, 4300]), 16_000)
 
 
 def mix_up(**arguments):
     return MixUp(alpha=1.0, **arguments)
 
 
-WAVEFORM_TRANSFORMS = [GaussianNoise, Gain, TimeShift, mix_up]
+def pitch_shift(**arguments):
+    return PitchShift(1.0, 4.0, window_samples=256, **arguments)
+
+
+def speed(**arguments):
+    return Speed(0.9, 0.95, **arguments)
+
+
+def background_noise(**arguments):
+    return BackgroundNoise(BANK, **arguments)
+
+
+def impulse_response(**arguments):
+    return ImpulseResponse(BANK, **arguments)
+
+
+WAVEFORM_TRANSFORMS = [GaussianNoise, Gain, TimeShift, pitch_shift, speed, background_noise, impulse_response, mix_up]
+CHANGE_LENGTHS = [speed, mix_up]
 ALL_TRANSFORMS = [*WAVEFORM_TRANSFORMS, TimeFrequencyMask]
 
 
@@ -30,6 +55,11 @@ def subject_for(build, batch):
     if build is not TimeFrequencyMask:
         return batch
     return Features(batch.waveforms.unflatten(1, (-1, 10)), batch.lengths // 10, keys=batch.keys)
+
+
+def changed_rows(before, after):
+    """Which rows changed; a wider batch is compared up to the width before."""
+    return (signal_of(after)[:, : signal_of(before).shape[1]] != signal_of(before)).flatten(1).any(dim=1)
 
 
 def take(subject, rows):
@@ -51,15 +81,14 @@ def take(subject, rows):
 def test_probability_zero_is_the_identity_and_one_changes_every_clip(make_batch, build):
     subject = subject_for(build, make_batch())
     assert torch.equal(signal_of(build(probability=0.0)(subject)), signal_of(subject))
-    changed = (signal_of(build(probability=1.0)(subject)) != signal_of(subject)).flatten(1).any(dim=1)
-    assert changed.all()
+    assert changed_rows(subject, build(probability=1.0)(subject)).all()
 
 
 @pytest.mark.parametrize("build", ALL_TRANSFORMS)
 def test_half_of_the_clips_are_changed_and_the_others_are_kept_bit_by_bit(make_batch, build):
     subject = subject_for(build, make_batch(count=300, size=200))
     transform = build(probability=0.5)
-    changed = (signal_of(transform(subject)) != signal_of(subject)).flatten(1).any(dim=1)
+    changed = changed_rows(subject, transform(subject))
     assert not (changed & ~transform.last_selected).any()
     assert 0.4 < transform.last_selected.float().mean() < 0.6
     assert changed.float().mean() > 0.35
@@ -73,10 +102,11 @@ def test_shape_dtype_length_and_padding_are_kept(make_batch, build, dtype):
     after = build(probability=1.0)(subject)
     assert torch.equal(signal_of(subject), before)  # nothing is written into the input
     assert signal_of(after).dtype == dtype
-    assert signal_of(after).shape == before.shape
-    if build is not mix_up:
+    if build is not speed:
+        assert signal_of(after).shape == before.shape
+    if build not in CHANGE_LENGTHS:
         assert torch.equal(after.lengths, subject.lengths)
-    behind = torch.arange(before.shape[1]) >= after.lengths[:, None]
+    behind = torch.arange(signal_of(after).shape[1]) >= after.lengths[:, None]
     assert signal_of(after)[behind].abs().sum() == 0
     assert behind.any()
 
@@ -91,7 +121,8 @@ def test_a_clip_is_changed_alike_in_any_company(make_batch, build):
     width = int(part.lengths.max())
     part = replace(part, **{("frames" if isinstance(part, Features) else "waveforms"): signal_of(part)[:, :width].contiguous()})
     found = signal_of(build(probability=0.7)(part))
-    torch.testing.assert_close(found, whole[order][:, :width], rtol=0, atol=1e-7)
+    assert found.shape[1] == width or build is speed
+    torch.testing.assert_close(found, whole[order][:, : found.shape[1]], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("build", ALL_TRANSFORMS)
@@ -150,3 +181,10 @@ def test_arguments_and_keys_are_checked(make_batch, build):
     with pytest.raises(ConfigError, match="draws by keys"):
         build()(replace(subject_for(build, make_batch()), keys=None))
     assert isinstance(build(), FeatureTransform if build is TimeFrequencyMask else Transform)
+
+
+def test_a_grid_meets_its_ends_and_its_middle():
+    assert value_grid(-0.3, 0.3, 0.1, "semitones", -1.0, 1.0) == (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
+    assert value_grid(2.0, 2.0, 0.5, "semitones", 0.0, 12.0) == (2.0,)
+    with pytest.raises(ConfigError, match="no grid"):
+        value_grid(0.0, 1.0, 0.3, "semitones", 0.0, 1.0)
