@@ -1,6 +1,6 @@
 import torch
 
-from ser_kd.functional.levels import amplitude_to_db, db_to_amplitude, gain_for_snr, root_mean_square
+from ser_kd.functional.levels import amplitude_to_db, db_to_amplitude, gain_for_snr, normalize_waveforms, root_mean_square
 
 
 def test_level_over_valid_samples_only():
@@ -28,3 +28,9 @@ def test_gain_reaches_the_wanted_ratio():
 def test_silence_needs_no_gain():
     gain = gain_for_snr(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]), torch.tensor([5.0, 5.0]))
     assert gain.tolist() == [0.0, 0.0]
+
+
+def test_waveforms_get_mean_0_and_variance_1_over_their_valid_samples():
+    waveforms = torch.tensor([[1.0, 3.0, float("nan")], [2.0, 2.0, 2.0]])
+    expected = torch.tensor([[-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(normalize_waveforms(waveforms, torch.tensor([2, 3])), expected)

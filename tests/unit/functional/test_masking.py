@@ -1,6 +1,6 @@
 import torch
 
-from ser_kd.functional.masking import flip_valid, lengths_to_mask, masked_mean
+from ser_kd.functional.masking import clear_frames, clear_padding, flip_valid, lengths_to_mask, masked_mean
 
 
 def test_mask_ends_at_each_length():
@@ -27,3 +27,12 @@ def test_flip_turns_the_valid_part_and_leaves_the_padding():
     assert flipped[..., 0].tolist() == [[2.0, 1.0, 0.0, 3.0], [7.0, 6.0, 5.0, 4.0]]
     assert torch.equal(flip_valid(flipped, torch.tensor([3, 4])), frames)
     assert torch.equal(flip_valid(frames, None), frames.flip(1))
+
+
+def test_padding_is_cleared_even_of_nan():
+    waveforms = torch.tensor([[1.0, 2.0, float("nan")], [3.0, 4.0, 5.0]])
+    assert clear_padding(waveforms, torch.tensor([2, 3])).tolist() == [[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]]
+    assert clear_padding(waveforms, None) is waveforms
+    mask = lengths_to_mask(torch.tensor([2, 3]), 3)
+    assert clear_frames(waveforms.unsqueeze(-1), mask)[0, :, 0].tolist() == [1.0, 2.0, 0.0]
+    assert clear_frames(waveforms, None) is waveforms
