@@ -107,3 +107,23 @@ class Fittable(Protocol):
     def update_fit(self, inputs: ModelInput) -> None: ...
 
     def end_fit(self) -> None: ...
+
+
+@runtime_checkable
+class Pretrained(Protocol):
+    """A part that starts from weights made elsewhere.
+
+    It is built without them, so that it can be counted anywhere. ``models.pretrained`` loads them once before step 0, unless a
+    checkpoint of our own is loaded instead, which ends the waiting too. ``source`` says where they come from, whether they are
+    still to come or not; ``starts_pretrained`` is False where random weights were asked for.
+    """
+
+    source: str
+    starts_pretrained: bool
+    awaits_weights: bool
+
+    def missing_weights(self) -> str: ...
+
+    def load_weights(self) -> None: ...
+
+    def keep_random_weights(self) -> None: ...

@@ -13,8 +13,8 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Features
 from ser_kd.frontends.convolutional_stft import ConvolutionalStft
 from ser_kd.frontends.full_precision import full_precision
-from ser_kd.frontends.waveform import clear_padding, normalize_waveforms
-from ser_kd.functional.masking import lengths_to_mask
+from ser_kd.functional.levels import normalize_waveforms
+from ser_kd.functional.masking import clear_padding, lengths_to_mask
 
 POWER_FLOOR = 1e-10
 """Smallest mel power, -100 dB."""

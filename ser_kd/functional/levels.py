@@ -1,11 +1,14 @@
-"""How loud a clip is, decibels, and the gain that mixes noise at a wanted signal-to-noise ratio."""
+"""How loud a clip is, decibels, one level for all clips, and the gain that mixes noise at a wanted signal-to-noise ratio."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ser_kd.functional.masking import lengths_to_mask
+from ser_kd.functional.masking import clear_padding
+
+VARIANCE_FLOOR = 1e-7
+"""Added to a clip's variance, as wav2vec 2.0 and Wav2Small do."""
 
 
 def root_mean_square(waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -20,8 +23,7 @@ def root_mean_square(waveforms: Tensor, lengths: Tensor | None = None) -> Tensor
     """
     if lengths is None:
         return waveforms.square().mean(dim=1).sqrt()
-    mask = lengths_to_mask(lengths, waveforms.shape[1])
-    energy = torch.where(mask, waveforms, torch.zeros_like(waveforms)).square().sum(dim=1)
+    energy = clear_padding(waveforms, lengths).square().sum(dim=1)
     return (energy / lengths.clamp_min(1)).sqrt()
 
 
@@ -53,6 +55,26 @@ def active_speech_level(waveforms: Tensor, lengths: Tensor | None = None, frame_
     last = (is_active * count).max(dim=1).values - 1
     level: Tensor = mean.gather(1, last[:, None])[:, 0].sqrt()
     return level
+
+
+def normalize_waveforms(waveforms: Tensor, lengths: Tensor | None) -> Tensor:
+    """Bring each clip to mean 0 and variance 1 over its own valid samples: (x - mean) / sqrt(var + 1e-7), population variance.
+
+    Args:
+        waveforms: (B, T).
+        lengths: (B,) int64 valid samples, or None where all are.
+
+    Returns:
+        (B, T), zero behind each length.
+    """
+    waveforms = clear_padding(waveforms, lengths)
+    if lengths is None:
+        samples = torch.full((1, 1), waveforms.shape[1], dtype=waveforms.dtype, device=waveforms.device)
+    else:
+        samples = lengths.clamp_min(1).to(waveforms.dtype)[:, None]
+    centred = clear_padding(waveforms - waveforms.sum(dim=1, keepdim=True) / samples, lengths)
+    variance = centred.square().sum(dim=1, keepdim=True) / samples
+    return centred * torch.rsqrt(variance + VARIANCE_FLOOR)
 
 
 def amplitude_to_db(amplitude: Tensor) -> Tensor:

@@ -23,6 +23,35 @@ def lengths_to_mask(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
+def clear_padding(waveforms: Tensor, lengths: Tensor | None) -> Tensor:
+    """Put zeros behind each clip's end.
+
+    Args:
+        waveforms: (B, T).
+        lengths: (B,) int64 valid samples, or None where all are.
+
+    Returns:
+        (B, T).
+    """
+    if lengths is None:
+        return waveforms
+    # where, not a product: a NaN behind the end must not reach a frame
+    return torch.where(lengths_to_mask(lengths, waveforms.shape[1]), waveforms, torch.zeros_like(waveforms))
+
+
+def clear_frames(frames: Tensor, mask: Tensor | None) -> Tensor:
+    """Put zeros into frames that are not valid.
+
+    Args:
+        frames: (B, F, D).
+        mask: (B, F) bool, or None where every frame is valid.
+
+    Returns:
+        (B, F, D).
+    """
+    return frames if mask is None else torch.where(mask.unsqueeze(-1), frames, torch.zeros_like(frames))
+
+
 def masked_mean(frames: Tensor, mask: Tensor | None) -> Tensor:
     """Average over valid frames.
 

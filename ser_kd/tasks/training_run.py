@@ -24,6 +24,7 @@ from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_spec import TeacherSpec
 from ser_kd.models.costs import count_multiply_accumulates
 from ser_kd.models.freezing import count_parameters
+from ser_kd.models.pretrained import load_pretrained, pretrained_sources
 from ser_kd.reports.run_figures import write_run_figures
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
@@ -74,14 +75,21 @@ class TrainingRun:
         """The fold it is trained on."""
         return self.data.fold
 
-    def make_module(self) -> DistillationModule:
-        """Build student and objective anew from the run's seed; feature statistics are not fitted yet."""
+    def make_module(self, with_weights: bool = True) -> DistillationModule:
+        """Build student and objective anew from the run's seed; feature statistics are not fitted yet.
+
+        Args:
+            with_weights: Whether pretrained weights are loaded; not needed where a checkpoint of the run follows.
+        """
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
         fold = self.fold
         objective: Objective = build(self.config.objective)
         objective.check_batch_size(self.data.batch_size)
+        student = build(self.config.student, classes=len(fold.label_set))
+        if with_weights:
+            load_pretrained(student)
         return DistillationModule(
-            student=build(self.config.student, classes=len(fold.label_set)),
+            student=student,
             objective=objective,
             classes=fold.label_set.labels,
             teacher=self.teacher,
@@ -147,8 +155,10 @@ def execute_run(run: TrainingRun) -> RunRecord:
     if found is not None and found.status == "finished":
         console.note(f"found finished run {run.folder}: nothing to do")
         return found
-    module = run.make_module()  # whatever cannot work together is told before anything is written
-    record = _new_record(run, resumed=(run.folder / "checkpoints" / "last.ckpt").is_file())
+    resumed = (run.folder / "checkpoints" / "last.ckpt").is_file()
+    module = run.make_module(with_weights=not resumed)  # whatever cannot work together is told before anything is written
+    record = _new_record(run, resumed)
+    record.notes += [f"started from the pretrained weights {source}" for source in pretrained_sources(module.student)]
     write_record(run.folder, record)
     write_text(run.folder / "config.yaml", OmegaConf.to_yaml(run.config, resolve=True))
     write_text(run.folder / "protocol.txt", run.fold.describe() + "\n")

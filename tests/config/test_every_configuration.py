@@ -18,8 +18,8 @@ EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix(""))
 GROUPS = {
     "corpus": 3,
     "datamodule": 2,
-    "encoder": 3,
-    "frontend": 3,
+    "encoder": 12,
+    "frontend": 5,
     "learning_rate_schedule": 2,
     "logger": 2,
     "objective": 7,
@@ -28,7 +28,7 @@ GROUPS = {
     "protocol": 7,
     "protocol/by_corpus": 3,
     "scale": 3,
-    "student": 3,
+    "student": 7,
     "teacher": 2,
     "trainer": 3,
     "views": 5,
@@ -98,6 +98,31 @@ def test_students_have_the_published_size(option: str, classes: int, trainable: 
 
     student = build(compose("train", ["corpus=demo", f"student={option}"]).student, classes=classes)
     assert count_parameters(student) == {"trainable": trainable, "total": total}
+
+
+def test_the_wav2vec2_teacher_has_the_published_size() -> None:
+    import torch
+
+    with torch.device("meta"):
+        teacher = build(compose("train", ["corpus=demo", "student=wav2vec2_base"]).student, classes=7)
+    assert sum(parameter.numel() for parameter in teacher.parameters()) == 94_967_687
+
+
+@pytest.mark.parametrize("scale", ["base", "tiny"])
+@pytest.mark.parametrize("name", options("encoder"))
+def test_every_encoder_needs_no_download_at_a_small_scale(name: str, scale: str) -> None:
+    import torch
+
+    files = {
+        "scale": OmegaConf.load(ROOT / "conf" / "scale" / f"{scale}.yaml"),
+        "encoder": OmegaConf.load(ROOT / "conf" / "encoder" / f"{name}.yaml"),
+    }
+    config = OmegaConf.create({**files, "scale": files["scale"].get("scale", files["scale"])})
+    width = 80 if "whisper" in name else 64 if "architecture" not in config.encoder else 1
+    with torch.device("meta"):
+        encoder = build(config.encoder)(input_width=width)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) < {"base": 12_000_000, "tiny": 250_000}[scale]
+    assert not getattr(encoder, "awaits_weights", False)
 
 
 def test_the_corpus_chooses_its_protocol_and_the_line_overrides_it() -> None:

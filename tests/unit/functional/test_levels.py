@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from ser_kd.functional.levels import active_speech_level, amplitude_to_db, db_to_amplitude, gain_for_snr, root_mean_square
+from ser_kd.functional.levels import (
+    active_speech_level,
+    amplitude_to_db,
+    db_to_amplitude,
+    gain_for_snr,
+    normalize_waveforms,
+    root_mean_square,
+)
 
 
 def test_level_over_valid_samples_only():
@@ -53,3 +60,9 @@ def test_active_level_equals_the_search_over_thresholds():
         if threshold >= mean * 10**-1.59:
             fitting.append((len(active), mean))
     assert active_speech_level(clip, frame_samples=64).item() == pytest.approx(max(fitting)[1] ** 0.5, rel=1e-5)
+
+
+def test_waveforms_get_mean_0_and_variance_1_over_their_valid_samples():
+    waveforms = torch.tensor([[1.0, 3.0, float("nan")], [2.0, 2.0, 2.0]])
+    expected = torch.tensor([[-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(normalize_waveforms(waveforms, torch.tensor([2, 3])), expected)

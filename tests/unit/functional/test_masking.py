@@ -1,6 +1,6 @@
 import torch
 
-from ser_kd.functional.masking import flip_valid, lengths_to_mask, masked_mean, resample_valid
+from ser_kd.functional.masking import clear_frames, clear_padding, flip_valid, lengths_to_mask, masked_mean, resample_valid
 
 
 def test_mask_ends_at_each_length():
@@ -50,3 +50,12 @@ def test_parts_see_valid_frames_only_wherever_they_stand():
     torch.testing.assert_close(parts, torch.tensor([[5.0, 5, 1, 1], [5, 5, 1, 1], [0, 0, 0, 0]]))
     parts.sum().backward()
     torch.testing.assert_close(values.grad, torch.tensor([[2.0, 2, 0], [0, 2, 2], [0, 0, 0]]))
+
+
+def test_padding_is_cleared_even_of_nan():
+    waveforms = torch.tensor([[1.0, 2.0, float("nan")], [3.0, 4.0, 5.0]])
+    assert clear_padding(waveforms, torch.tensor([2, 3])).tolist() == [[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]]
+    assert clear_padding(waveforms, None) is waveforms
+    mask = lengths_to_mask(torch.tensor([2, 3]), 3)
+    assert clear_frames(waveforms.unsqueeze(-1), mask)[0, :, 0].tolist() == [1.0, 2.0, 0.0]
+    assert clear_frames(waveforms, None) is waveforms

@@ -1,0 +1,157 @@
+"""What the encoders of transformers share: their configuration from preset, checkpoint and sizes, and the choice of blocks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from ser_kd.contracts.errors import ConfigError
+
+Config = TypeVar("Config", bound=PreTrainedConfig)
+
+
+def make_library_config(
+    kind: type[Config],
+    preset: Mapping[str, Any] | None,
+    checkpoint: Mapping[str, Any] | None,
+    sizes: Mapping[str, Any],
+    shaping: Collection[str],
+) -> Config:
+    """Make a library configuration.
+
+    What shapes the network comes from the checkpoint's own ``config.json`` where one lies beside the weights, else from the preset;
+    everything else (dropout rates, …) from the preset first. Sizes of one's own win over both.
+
+    Args:
+        kind: The library's class.
+        preset: The library's own keys; what is not named keeps the library's default.
+        checkpoint: Content of ``config.json``, or None.
+        sizes: The library's own keys; None values are not set.
+        shaping: Keys that shape the network.
+
+    Raises:
+        ConfigError: If the preset names an unknown key, the checkpoint is of another kind, or the library refuses a value.
+    """
+    preset = dict(preset or {})
+    known = set(kind().to_dict())
+    for key in preset:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ConfigError(
+                f"'{key}' is no setting of {kind.__name__}.",
+                expected="a key of the library's configuration",
+                got=f"settings.{key}",
+                remedy=f"did you mean '{near[0]}'?" if near else "see the library's page on this model",
+            )
+    if checkpoint is not None:
+        check_model_type(kind, checkpoint)
+        preset = {**checkpoint, **{key: value for key, value in preset.items() if key not in shaping}}
+    given = {key: value for key, value in sizes.items() if value is not None}
+    try:
+        return kind.from_dict({**preset, **given})
+    except Exception as fault:  # the library has errors of several kinds for one cause
+        raise ConfigError(
+            f"{kind.__name__} refuses these settings.",
+            expected="values that fit the library's configuration",
+            got=" ".join(str(fault).split()),
+            remedy="correct settings, layers, width or conv_width",
+        ) from fault
+
+
+def check_model_type(kind: type[PreTrainedConfig], checkpoint: Mapping[str, Any]) -> None:
+    """Check that a checkpoint holds the kind of network that was asked for.
+
+    Raises:
+        ConfigError: If it holds another.
+    """
+    found = checkpoint.get("model_type")
+    if found != kind.model_type:
+        raise ConfigError(
+            "The checkpoint holds another kind of network.",
+            expected=f"model_type {kind.model_type}",
+            got=f"model_type {found}",
+            remedy=f"set the encoder's architecture={found}, or choose other weights (source=…)",
+        )
+
+
+def check_same_shaping(own: PreTrainedConfig, checkpoint: Mapping[str, Any], shaping: Collection[str], source: str) -> None:
+    """Check that a checkpoint's ``config.json`` describes the network that was built.
+
+    Raises:
+        ConfigError: If a key that shapes the network differs; all are named, ready to be set.
+    """
+    check_model_type(type(own), checkpoint)
+    theirs = type(own).from_dict(dict(checkpoint))
+    differing = [key for key in shaping if _plain(getattr(own, key, None)) != _plain(getattr(theirs, key, None))]
+    if differing:
+        raise ConfigError(
+            f"The weights '{source}' are of another size or layout than the network.",
+            expected=", ".join(f"{key}={_plain(getattr(own, key, None))}" for key in differing),
+            got=", ".join(f"{key}={_plain(getattr(theirs, key, None))}" for key in differing),
+            remedy="choose the encoder that belongs to these weights, or set its "
+            + " ".join(f"settings.{key}={_plain(getattr(theirs, key, None))}" for key in differing)
+            + " (on the command line +student.encoder.settings.…); own sizes (width, conv_width, scale=tiny) are for weights=random",
+        )
+
+
+def choose_hidden_layers(hidden_layers: str | Sequence[int], blocks: int) -> tuple[int, ...]:
+    """Turn "all" or a list into layer numbers.
+
+    Args:
+        hidden_layers: As configured.
+        blocks: How many transformer blocks there are.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+    if hidden_layers == "all":
+        return tuple(range(blocks + 1))
+    if isinstance(hidden_layers, str) or not all(0 <= layer <= blocks for layer in hidden_layers):
+        raise ConfigError(
+            "There is no such hidden state.",
+            expected=f"'all', or numbers from 0 (input of the first block) to {blocks} (output of the last)",
+            got=f"hidden_layers={hidden_layers if isinstance(hidden_layers, str) else list(hidden_layers)}",
+            remedy="correct hidden_layers",
+        )
+    return tuple(hidden_layers)
+
+
+def choose_blocks(weights: Mapping[str, Tensor], stem: str, blocks: Sequence[int], there: int, source: str) -> dict[str, Tensor]:
+    """Take some transformer blocks of a checkpoint and number them anew from the bottom; what is no block stays.
+
+    Args:
+        weights: Tensors by name.
+        stem: What a block's name begins with, before its number (from 0).
+        blocks: Which blocks, counted from 1, bottom up.
+        there: How many the checkpoint has.
+        source: Named in errors.
+
+    Raises:
+        ConfigError: If the checkpoint has no such block.
+    """
+    if not all(1 <= block <= there for block in blocks):
+        raise ConfigError(
+            f"The weights '{source}' have fewer blocks than are asked for.",
+            expected=f"blocks from 1 to {there}",
+            got=", ".join(map(str, blocks)),
+            remedy=f"set the encoder's layers={there} or fewer",
+        )
+    place = {str(block - 1): str(index) for index, block in enumerate(blocks)}
+    chosen = {}
+    for name, value in weights.items():
+        number, _, rest = name.removeprefix(stem).partition(".")
+        if not name.startswith(stem):
+            chosen[name] = value
+        elif "rel_attn_embed" in rest:  # WavLM's first block keeps the relative positions for all
+            chosen[f"{stem}0.{rest}"] = value
+        elif number in place:
+            chosen[f"{stem}{place[number]}.{rest}"] = value
+    return chosen
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
