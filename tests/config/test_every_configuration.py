@@ -14,8 +14,9 @@ from ser_kd.runtime.validation import check_config
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix("")) for path in (ROOT / "experiments").glob("*/*.yaml"))
 GROUPS = {
-    "corpus": 3, "datamodule": 2, "encoder": 3, "frontend": 3, "learning_rate_schedule": 2, "logger": 2, "objective": 2, "optimizer": 2,
-    "paths": 1, "protocol": 7, "protocol/by_corpus": 3, "scale": 3, "student": 3, "teacher": 1, "trainer": 3, "views": 3,
+    "corpus": 5, "datamodule": 2, "encoder": 3, "frontend": 3, "learning_rate_schedule": 2, "logger": 2,
+    "objective": 2, "optimizer": 2, "paths": 1, "protocol": 7, "protocol/by_corpus": 5, "scale": 3, "student": 3, "teacher": 1,
+    "trainer": 3, "views": 3,
 }  # fmt: skip
 TASKS = {"check", "evaluate", "prepare", "train"}
 FILL = {"manifest_csv": ["corpus.path=my.csv"], "listed_speakers": ["protocol.test_folds=[[1],[2],[3]]"]}
@@ -77,6 +78,8 @@ def test_students_have_the_published_size(option: str, classes: int, trainable: 
 
 def test_the_corpus_chooses_its_protocol_and_the_line_overrides_it() -> None:
     assert compose("train", ["corpus=demo"]).protocol._target_.endswith("SessionFolds")
+    assert compose("train", ["corpus=emodb"]).protocol._target_.endswith("LeaveOneSpeakerOut")
+    assert compose("train", ["corpus=crema_d"]).protocol.number == 5
     assert compose("train", ["experiments=wav_to_mfcc/student"]).protocol._target_.endswith("RavdessActors5")
     assert compose("train", ["experiments=wav_to_mfcc/student", "corpus=demo"]).protocol._target_.endswith("SessionFolds")
     chosen = compose("train", ["experiments=wav_to_mfcc/student", "protocol=ravdess_emobox6"])
