@@ -14,7 +14,7 @@ from ser_kd.runtime.validation import check_config
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix("")) for path in (ROOT / "experiments").glob("*/*.yaml"))
 GROUPS = {
-    "corpus": 5, "datamodule": 2, "encoder": 3, "frontend": 3, "learning_rate_schedule": 2, "logger": 2,
+    "corpus": 5, "corpus/by_run": 1, "datamodule": 2, "encoder": 3, "frontend": 3, "learning_rate_schedule": 2, "logger": 2,
     "objective": 2, "optimizer": 2, "paths": 1, "protocol": 7, "protocol/by_corpus": 5, "scale": 3, "student": 3, "teacher": 1,
     "trainer": 3, "views": 3,
 }  # fmt: skip
@@ -43,13 +43,22 @@ def test_experiments_compose_at_every_scale(name: str, scale: str) -> None:
         assert config.experiment == name
 
 
-@pytest.mark.parametrize("group", sorted(set(GROUPS) - {"protocol/by_corpus", "encoder", "frontend", "scale"}))
+@pytest.mark.parametrize("group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "frontend", "scale"}))
 def test_options_compose(group: str) -> None:
     for option in options(group):
         corpus = [] if group == "corpus" else ["corpus=demo"]
         teacher = ["teacher=finished_run"] if "kl" in option else []
         config = compose("train", [*corpus, f"{group}={option}", *FILL.get(option, []), *teacher])
         check_config(config)
+
+
+def test_a_run_is_evaluated_on_its_own_or_any_other_corpus() -> None:
+    own = compose("evaluate", ["run=somewhere", "corpus.root=elsewhere"])
+    assert own.corpus == {"root": "elsewhere", "path": None}
+    for option in options("corpus"):
+        config = compose("evaluate", ["run=somewhere", f"corpus={option}", *FILL.get(option, [])])
+        check_config(config)
+        assert "_target_" in config.corpus
 
 
 @pytest.mark.parametrize("group", ["encoder", "frontend"])
