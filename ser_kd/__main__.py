@@ -66,8 +66,8 @@ VERBS: dict[str, Verb] = {
         root="train",
     ),
     "evaluate": Verb(
-        "judge a finished run's checkpoint again",
-        "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0",
+        "judge a finished run's checkpoint again, or on all clips of another corpus",
+        "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 corpus=emodb corpus.root=$EMODB",
         root="evaluate",
     ),
     "report": Verb(
@@ -179,11 +179,10 @@ def _print_choices(root_name: str) -> None:
 
 
 def _show_options(catalog: Catalog, group: str, chosen: str | None) -> str:
-    options = [option for option in catalog.options(group.partition("@")[0]) if not option.startswith("by_")]
-    shown = join_names(f"{option}*" if option == chosen else option for option in options)
+    shown = join_names(f"{option}*" if option == chosen else option for option in catalog.offers(group.partition("@")[0]))
     if chosen == "???":
         return f"{shown}; one must be chosen"
-    return f"{shown}; follows {chosen.partition('${')[2].rstrip('}')}" if chosen and "${" in chosen else shown
+    return f"{shown}; follows the {chosen.removeprefix('by_').partition('/')[0]}" if chosen and chosen.startswith("by_") else shown
 
 
 if __name__ == "__main__":

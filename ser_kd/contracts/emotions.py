@@ -98,11 +98,9 @@ class LabelSet:
             DataError: If the label set says nothing about the emotion.
         """
         plain = canonical_emotion(emotion)
-        if plain in self.dropped:
-            return None
-        plain = self.merges.get(plain, plain)
-        if plain in self.labels:
-            return plain
+        found = self.find_class(plain)
+        if found is not None or plain in self.dropped:
+            return found
         near = difflib.get_close_matches(plain, self.labels, n=1)
         raise DataError(
             f"Label '{emotion}' is outside the label set '{self.name}'.",
@@ -113,6 +111,19 @@ class LabelSet:
             remedy=(f"did you mean '{near[0]}'? Otherwise " if near else "")
             + "choose a label set that has it, merge it into a class or drop it",
         )
+
+    def find_class(self, emotion: str) -> str | None:
+        """Give the class of an emotion of any corpus, or None where this label set drops it or says nothing about it.
+
+        Example:
+            >>> LabelSet("two", ("angry", "neutral"), merges={"calm": "neutral"}).find_class("anger")
+            'angry'
+        """
+        plain = canonical_emotion(emotion)
+        if plain in self.dropped:
+            return None
+        plain = self.merges.get(plain, plain)
+        return plain if plain in self.labels else None
 
     def index_of(self, emotion: str) -> int | None:
         """Give the position of an emotion's class among the logits, or None where its clips are left out."""

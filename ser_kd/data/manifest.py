@@ -20,7 +20,7 @@ class Manifest:
         corpus: Corpus name.
         utterances: Every utterance, sorted by id; ids are unique.
         licence: Licence of the audio, as named by its owner.
-        left_out: Utterance id -> why it cannot be used (damaged audio), filled when audio is read.
+        left_out: Utterance id -> why it cannot be used: a foreign file name, or damaged audio once audio is read.
 
     Raises:
         DataError: If there is no utterance or an id stands twice.
@@ -61,6 +61,17 @@ class Manifest:
         """Give the utterances with these ids, in the order of the manifest."""
         wanted = set(ids)
         return tuple(u for u in self.utterances if u.id in wanted)
+
+
+def describe_left_out(left_out: Mapping[str, str]) -> str:
+    """Count what is left out and name the first five; empty where nothing is.
+
+    Args:
+        left_out: Utterance id -> reason.
+    """
+    shown = [f"{name}: {reason}" for name, reason in list(left_out.items())[:5]]
+    more = [f"and {len(left_out) - 5} more"] if len(left_out) > 5 else []
+    return f"{len(left_out)} clips cannot be used and are left out: {'; '.join(shown + more)}" if shown else ""
 
 
 @runtime_checkable

@@ -46,7 +46,7 @@ def active_speech_level(waveforms: Tensor, lengths: Tensor | None = None, frame_
         ITU-T Recommendation P.56: Objective measurement of active speech level, 2011, method B.
     """
     if lengths is not None:
-        waveforms = torch.where(lengths_to_mask(lengths, waveforms.shape[1]), waveforms, torch.zeros_like(waveforms))
+        waveforms = clear_padding(waveforms, lengths)
     padded = torch.nn.functional.pad(waveforms, (0, -waveforms.shape[1] % frame_samples))
     power = padded.reshape(len(padded), -1, frame_samples).square().mean(dim=2).sort(dim=1, descending=True).values  # (B, F)
     count = torch.arange(1, power.shape[1] + 1, device=power.device)

@@ -14,7 +14,7 @@ import pandas as pd
 from ser_kd.contracts.errors import DataError, SerKdError
 from ser_kd.contracts.records import RunRecord
 
-_NOT_SEARCHED = frozenset({"checkpoints", "figures", "wandb", "logs"})
+_NOT_SEARCHED = frozenset({"checkpoints", "evaluations", "figures", "wandb", "logs"})
 _PROBABILITY = "probability_"
 
 

@@ -33,6 +33,11 @@ class Catalog:
         folders = sorted(folder.name for folder in self.conf_dir.iterdir() if folder.is_dir())
         return [*(name for name in folders if self.options(name)), EXPERIMENTS_GROUP]
 
+    def offers(self, group: str) -> dict[str, Path]:
+        """Give the options of a group that one types; those below a ``by_…`` folder are picked by another choice."""
+        options = self.options(group)
+        return {name: path for name, path in options.items() if group == EXPERIMENTS_GROUP or not name.startswith("by_")}
+
     def options(self, group: str) -> dict[str, Path]:
         """Give a group's options and their files, ``folder/name`` for those in a folder of their own; empty for no group."""
         if group == EXPERIMENTS_GROUP:

@@ -227,7 +227,7 @@ def _check_options(group: str, value: object, catalog: Catalog) -> list[ConfigEr
     faults = []
     for option in map(str, value if isinstance(value, list) else [value]):
         if option not in options:
-            faults.append(_unknown_option(group, option, options, catalog))
+            faults.append(_unknown_option(group, option, list(catalog.offers(group)), catalog))
         elif group == EXPERIMENTS_GROUP:
             faults += _find_doubles(option, catalog) or find_wrong_choices(catalog.options(group)[option], catalog)
     return faults

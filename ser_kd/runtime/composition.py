@@ -125,7 +125,7 @@ def _diagnose(fault: Exception, task: str, overrides: Sequence[Override], catalo
             break
         except HydraException as base_fault:
             group = unchosen_group(base_fault)
-            options = catalog.options(group.partition("@")[0])
+            options = catalog.offers(group.partition("@")[0])
             if group in unchosen or not options:
                 raise translate(base_fault, task, catalog) from base_fault
             unchosen.append(group)

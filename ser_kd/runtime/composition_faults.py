@@ -25,7 +25,7 @@ def unchosen_group(fault: Exception) -> str:
 
 def nothing_chosen(group: str, catalog: Catalog) -> ConfigError:
     """Give the error for a group of which one option must be chosen."""
-    options = catalog.options(group.partition("@")[0])
+    options = catalog.offers(group.partition("@")[0])
     return ConfigError(
         f"No {group} is chosen.", expected=f"one of {join_names(options)}", got="nothing", remedy=f"add {group}={next(iter(options))}, say"
     )

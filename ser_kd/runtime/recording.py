@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ser_kd.contracts.records import RunRecord
+from ser_kd.contracts.records import CrossCorpusRecord, RunRecord
 from ser_kd.storage.atomic import replace_file, write_text
 from ser_kd.storage.hashing import hash_data
 
@@ -70,8 +70,29 @@ def write_predictions(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         folder: Run folder.
         rows: One mapping per clip; probabilities are written with 6 digits.
     """
+    _write_rows(folder / "predictions.csv", rows)
+
+
+def write_evaluation(folder: Path, record: CrossCorpusRecord, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write ``evaluations/<name>.json`` and ``.csv`` beside a run.
+
+    Args:
+        folder: Run folder.
+        record: The evaluation.
+        rows: As in ``write_predictions``.
+
+    Returns:
+        The path of the JSON file.
+    """
+    place = folder / "evaluations" / f"{record.name}.json"
+    _write_rows(place.with_suffix(".csv"), rows)
+    write_text(place, record.to_json())  # last: where it lies, its predictions do too
+    return place
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with replace_file(folder / "predictions.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+    with replace_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         for row in rows:

@@ -23,6 +23,7 @@ def run(arguments: list[str]) -> int:
     config = compose("check", arguments)
     check_config(config)
     from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
+    from ser_kd.data.manifest import describe_left_out
     from ser_kd.data.protocols.leakage import audit_fold
     from ser_kd.runtime.build import build
 
@@ -50,6 +51,8 @@ def run(arguments: list[str]) -> int:
         console.show(f"identical audio within one split, harmless: {' = '.join(pair)} ({kept})")
     for audit in audits:
         audit.raise_if_leaking(first.protocol)
+    if len(data.manifest.left_out) > len(audio.faults):  # files of foreign names; damaged ones are an error below
+        console.warn(describe_left_out(data.manifest.left_out))
     if audio.faults:
         raise bad_audio_error(audio.faults, len(manifest.utterances) + len(audio.faults))
     console.show(f"no speaker, file or identical audio crosses a split of the {len(folds)} folds")

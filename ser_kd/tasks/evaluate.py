@@ -1,13 +1,21 @@
-"""ser-kd evaluate: judge a checkpoint of a finished run again and compare with its record."""
+"""ser-kd evaluate: judge a checkpoint of a finished run again, or on all clips of another corpus with labels mapped by name."""
 
 from __future__ import annotations
 
+import math
+import shlex
 from pathlib import Path
 
-from ser_kd.contracts.errors import ConfigError
+from omegaconf import DictConfig
+
+from ser_kd.contracts.errors import ConfigError, LeakageError
+from ser_kd.contracts.records import CrossCorpusRecord
+from ser_kd.data.manifest import describe_left_out
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
+
+SUMMARY = ("ua", "wa", "f1_macro", "f1_weighted", "calibration_error")
 
 
 def run(arguments: list[str]) -> int:
@@ -21,22 +29,109 @@ def run(arguments: list[str]) -> int:
 
     Raises:
         ConfigError: If the split or the protocol's clips are not those of the run.
+        LeakageError: If all clips of the run's own corpus are asked for.
     """
     config = compose("evaluate", arguments)
     check_config(config)
-    if config.split not in ("test", "validation"):
-        raise ConfigError("Unknown split.", expected="test or validation", got=str(config.split), remedy="set split to one of them")
+    for key, choices in (("split", ("test", "validation", "all", None)), ("checkpoint", ("best", "last"))):
+        if config[key] not in choices:
+            named = [choice for choice in choices if choice]
+            raise ConfigError(f"Unknown {key}.", expected=" or ".join(named), got=str(config[key]), remedy=f"set {key} to one of them")
+    from ser_kd.runtime.build import build  # late: torch and lightning take seconds to import
+    from ser_kd.tasks.cross_corpus import is_own_corpus, judge_other_corpus
+    from ser_kd.tasks.finished_runs import read_finished_run, read_run_config
+
+    folder = Path(config.run)
+    record, run_config = read_finished_run(folder), read_run_config(folder)
+    corpus = build(config.corpus) if "_target_" in config.corpus else None
+    if corpus is None or is_own_corpus(record, run_config, corpus):
+        _judge_own_corpus(config, record.corpus)
+        return 0
+    if config.split not in (None, "all"):
+        raise ConfigError(
+            f"The run has no {config.split} split of {corpus.name}.",
+            expected="split=all, or no split: another corpus is judged whole",
+            got=f"split={config.split} of a run that was trained on {record.corpus}",
+            remedy="leave split out",
+        )
+    evaluation, place = judge_other_corpus(
+        folder, corpus, checkpoint=config.checkpoint, restrict=config.restrict, label_set=config.label_set,
+        command=shlex.join(["ser-kd", "evaluate", *arguments]), cache_dir=config.paths.cache,
+    )  # fmt: skip
+    _show_other_corpus(evaluation)
+    console.show(f"\nwritten: {place} and {place.with_suffix('.csv').name}")
+    return 0
+
+
+def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
+    if config.split == "all":
+        raise LeakageError(
+            "The run was trained on clips of this corpus, so it cannot be judged on all of them.",
+            expected="split=test or split=validation, or a corpus other than the run's own",
+            got=f"split=all of {trained_on}",
+            remedy="leave split out, or choose another corpus (corpus=…)",
+        )
+    idle = [f"{key}={config[key]}" for key in ("restrict", "label_set") if config[key]]
+    if idle:
+        raise ConfigError(
+            "The run's own corpus is judged under the run's own classes.",
+            expected="restrict and label_set only beside a corpus other than the run's own",
+            got=", ".join(idle),
+            remedy="leave them out, or choose another corpus (corpus=…)",
+        )
     from ser_kd.tasks.finished_runs import judge_again  # late: torch and lightning take seconds to import
 
+    split = config.split or "test"
     moved = {name: value for name, value in config.corpus.items() if value is not None}
-    record, result = judge_again(Path(config.run), config.split, config.checkpoint, moved, config.paths.cache)
+    record, result = judge_again(Path(config.run), split, config.checkpoint, moved, config.paths.cache)
     rows = {}
-    for name in ("ua", "wa", "f1_macro", "f1_weighted", "calibration_error"):
-        recorded = record.metrics.get(f"{config.split}/{name}")
+    for name in SUMMARY:
+        recorded = record.metrics.get(f"{split}/{name}")
         then = "" if recorded is None or config.checkpoint != "best" else f"   (record: {recorded:.4f})"
         rows[name] = f"{result.values[name]:.4f}{then}"
-    console.heading(f"{record.experiment}, fold {record.protocol.fold}, seed {record.seed}: {config.split}, {config.checkpoint} checkpoint")
+    console.heading(f"{record.experiment}, fold {record.protocol.fold}, seed {record.seed}: {split}, {config.checkpoint} checkpoint")
     console.table(rows)
     labels = record.protocol.classes
     console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
-    return 0
+
+
+def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
+    source = f"{evaluation.experiment}, fold {evaluation.fold}, seed {evaluation.seed}, trained on {evaluation.trained_on}"
+    console.heading(f"{source}: all of {evaluation.corpus}, {evaluation.checkpoint} checkpoint")
+    present = [(label, count) for label, count in zip(evaluation.classes, evaluation.class_counts, strict=True) if count]
+    renamed = ", ".join(f"{label} counts as {name}" for label, name in evaluation.mapping.items() if label != name)
+    unmapped = ", ".join(f"{label} {count} clips" for label, count in evaluation.unmapped.items())
+    fate = "the model was not allowed to answer so" if evaluation.restricted else "such an answer counts as an error"
+    console.table(
+        {
+            "judged": f"{evaluation.clips} clips of {evaluation.speakers} speakers, fingerprint {evaluation.fingerprint}",
+            "classes": ", ".join(f"{label} {count}" for label, count in present) + (f"; {renamed}" if renamed else ""),
+            "unmapped": f"{unmapped}: left out, the model has no such class" if unmapped else "nothing",
+            "not in corpus": f"{', '.join(evaluation.absent)}: {fate}" if evaluation.absent else "nothing",
+        }
+    )
+    console.show()
+    console.table((name, _format(evaluation.metrics[name])) for name in SUMMARY)
+    console.show()
+    console.columns(
+        ["class", "clips", "recall"],
+        [(label, count, _format(evaluation.metrics[f"recall_{label}"])) for label, count in present],
+    )
+    groups = [name.removeprefix("ua_") for name in evaluation.metrics if name.startswith("ua_") and "=" in name]
+    if groups:
+        console.show()
+        console.columns(
+            ["group", "ua", "wa"],
+            [(group, _format(evaluation.metrics[f"ua_{group}"]), _format(evaluation.metrics[f"wa_{group}"])) for group in groups],
+        )
+    console.show()
+    rows = dict(zip(evaluation.classes, evaluation.confusion, strict=True))
+    console.columns(["true | predicted", *evaluation.classes], [(label, *rows[label]) for label, _ in present])
+    for text in evaluation.warnings:
+        console.warn(text)
+    if evaluation.clips_left_out:
+        console.warn(describe_left_out(evaluation.clips_left_out))
+
+
+def _format(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.4f}"

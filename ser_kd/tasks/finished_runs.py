@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,19 @@ def read_finished_run(folder: Path) -> RunRecord:
     return record
 
 
+def read_run_config(folder: Path) -> DictConfig:
+    """Read the configuration a run was made with.
+
+    Raises:
+        DataError: If ``config.yaml`` is missing or holds no mapping.
+    """
+    path = folder / "config.yaml"
+    config = OmegaConf.load(path) if path.is_file() else None
+    if not isinstance(config, DictConfig):
+        raise DataError("The run has no usable config.yaml.", expected="a configuration", got=str(path), remedy="train the run again")
+    return config
+
+
 def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, RunRecord, DictConfig]:
     """Build the model of a finished run and load its weights.
 
@@ -55,7 +68,7 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
         DataError: If the run is not finished, or its checkpoint is missing or damaged.
     """
     record = read_finished_run(folder)
-    config = _read_config(folder)
+    config = read_run_config(folder)
     model: nn.Module = build(config.student, classes=len(record.protocol.classes))
     path = folder / "checkpoints" / f"{checkpoint}.ckpt"
     try:
@@ -77,29 +90,14 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
     return model.eval(), record, config
 
 
-def _read_config(folder: Path) -> DictConfig:
-    try:
-        config = OmegaConf.load(folder / "config.yaml")
-    except FileNotFoundError:
-        config = None
-    if not isinstance(config, DictConfig):
-        raise DataError(
-            "The run has no readable configuration.",
-            expected=f"{folder / 'config.yaml'} with keys and values",
-            got="no file" if config is None else "no mapping",
-            remedy="the run was damaged: train it again",
-        )
-    return config
-
-
-def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, str], cache_dir: str) -> tuple[RunRecord, PanelResult]:
+def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, Any], cache_dir: str) -> tuple[RunRecord, PanelResult]:
     """Judge a finished run's checkpoint on validation or test once more.
 
     Args:
         folder: Run folder.
         split: ``test`` or ``validation``.
         checkpoint: ``best`` or ``last``.
-        moved: ``root`` or ``path`` of the corpus, where it lies elsewhere now.
+        moved: Keys of the corpus that are others now: ``root`` or ``path``, where it lies elsewhere.
         cache_dir: Folder for decoded audio.
 
     Returns:
@@ -123,10 +121,25 @@ def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, s
             got=data.fold.fingerprint,
             remedy="give the corpus as it was (corpus.root=…): the same clips, labels and speakers",
         )
+    return record, judge_clips(model, record.protocol.classes, data, split).results[split]
+
+
+def judge_clips(model: nn.Module, classes: Sequence[str], data: SpeechDataModule, split: str) -> DistillationModule:
+    """Judge a model on one split of a data module.
+
+    Args:
+        model: Maps ``ModelInput`` to ``Outputs`` with logits.
+        classes: Class names in logit order.
+        data: Holds the clips.
+        split: ``test`` or ``validation``.
+
+    Returns:
+        The module that judged, with its ``results`` and ``predictions`` by split.
+    """
     quieten_libraries("offline")
     labels_only = Objective({"cross_entropy": {"loss": CrossEntropy(), "weight": 1.0}})  # judging needs no teacher
-    module = DistillationModule(model, labels_only, record.protocol.classes, group_values=data.group_values)
+    module = DistillationModule(model, labels_only, classes, group_values=data.group_values)
     trainer = lightning.Trainer(accelerator="auto", devices=1, logger=False, enable_checkpointing=False, **trainer_quietness())
     judge = trainer.validate if split == "validation" else trainer.test
     judge(module, datamodule=data, verbose=False)
-    return record, module.results[split]
+    return module

@@ -25,15 +25,15 @@ def run(arguments: list[str]) -> int:
         return 0
     # Experiments first: they are what one runs.
     for group in [EXPERIMENTS_GROUP, *(name for name in catalog.groups() if name != EXPERIMENTS_GROUP)]:
-        if catalog.options(group):
+        if catalog.offers(group):
             console.heading(group)
-            _print_options(catalog.options(group))
+            _print_options(catalog.offers(group))
     console.show("\nChoose as GROUP=OPTION: ser-kd train experiments=wav_to_mfcc/student corpus=demo")
     return 0
 
 
 def _list_group(catalog: Catalog, group: str) -> None:
-    options = catalog.options(group)
+    options = catalog.offers(group)
     if not options and group != EXPERIMENTS_GROUP:
         raise ConfigError(
             f"Unknown group '{group}'.",
@@ -47,5 +47,4 @@ def _list_group(catalog: Catalog, group: str) -> None:
 
 
 def _print_options(options: dict[str, Path]) -> None:
-    # by_… options are never typed: another choice picks them.
-    console.table((name, read_first_comment(path)) for name, path in options.items() if not name.startswith("by_"))
+    console.table((name, read_first_comment(path)) for name, path in options.items())

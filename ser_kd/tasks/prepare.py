@@ -24,6 +24,7 @@ def run(arguments: list[str]) -> int:
     config = compose("prepare", arguments)
     check_config(config)
     from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
+    from ser_kd.data.manifest import describe_left_out
     from ser_kd.runtime.build import build
 
     data: SpeechDataModule = build(config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol))
@@ -40,6 +41,8 @@ def run(arguments: list[str]) -> int:
             "cache": f"{audio.folder}, {audio.size_bytes / 2**20:.0f} MiB",
         }
     )
+    if len(data.manifest.left_out) > len(audio.faults):  # files of foreign names; damaged ones are an error below
+        console.warn(describe_left_out(data.manifest.left_out))
     if audio.faults:
         raise bad_audio_error(audio.faults, len(utterances) + len(audio.faults))
     return 0

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
+from ser_kd.data.manifest import describe_left_out
 from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.fitting import fit_statistics
@@ -133,8 +134,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     with console.progress("decoding audio") as data.progress:
         data.setup()
     if data.manifest.left_out:
-        shown = "; ".join(f"{name}: {reason}" for name, reason in list(data.manifest.left_out.items())[:5])
-        console.warn(f"{len(data.manifest.left_out)} clips cannot be used and are left out: {shown}")
+        console.warn(describe_left_out(data.manifest.left_out))
     runs_root = Path(config.paths.runs)
     teacher = None
     if spec is not None:

@@ -16,7 +16,8 @@ from tests.conftest import speech_like
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix("")) for path in (ROOT / "experiments").glob("*/*.yaml"))
 GROUPS = {
-    "corpus": 3,
+    "corpus": 5,
+    "corpus/by_run": 1,
     "datamodule": 2,
     "encoder": 12,
     "frontend": 5,
@@ -26,7 +27,7 @@ GROUPS = {
     "optimizer": 2,
     "paths": 1,
     "protocol": 7,
-    "protocol/by_corpus": 3,
+    "protocol/by_corpus": 5,
     "scale": 3,
     "student": 7,
     "teacher": 2,
@@ -63,13 +64,22 @@ def test_experiments_compose_at_every_scale(name: str, scale: str) -> None:
         assert config.experiment == name
 
 
-@pytest.mark.parametrize("group", sorted(set(GROUPS) - {"protocol/by_corpus", "encoder", "frontend", "scale"}))
+@pytest.mark.parametrize("group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "frontend", "scale"}))
 def test_options_compose(group: str) -> None:
     for option in options(group):
         corpus = [] if group == "corpus" else ["corpus=demo"]
         teacher = ["teacher=finished_run"] if "kl" in option or option == "dkd" else []
         config = compose("train", [*corpus, f"{group}={option}", *FILL.get(option, []), *teacher])
         check_config(config)
+
+
+def test_a_run_is_evaluated_on_its_own_or_any_other_corpus() -> None:
+    own = compose("evaluate", ["run=somewhere", "corpus.root=elsewhere"])
+    assert own.corpus == {"root": "elsewhere", "path": None}
+    for option in options("corpus"):
+        config = compose("evaluate", ["run=somewhere", f"corpus={option}", *FILL.get(option, [])])
+        check_config(config)
+        assert "_target_" in config.corpus
 
 
 @pytest.mark.parametrize("group", ["encoder", "frontend"])
@@ -127,6 +137,8 @@ def test_every_encoder_needs_no_download_at_a_small_scale(name: str, scale: str)
 
 def test_the_corpus_chooses_its_protocol_and_the_line_overrides_it() -> None:
     assert compose("train", ["corpus=demo"]).protocol._target_.endswith("SessionFolds")
+    assert compose("train", ["corpus=emodb"]).protocol._target_.endswith("LeaveOneSpeakerOut")
+    assert compose("train", ["corpus=crema_d"]).protocol.number == 5
     assert compose("train", ["experiments=wav_to_mfcc/student"]).protocol._target_.endswith("RavdessActors5")
     assert compose("train", ["experiments=wav_to_mfcc/student", "corpus=demo"]).protocol._target_.endswith("SessionFolds")
     chosen = compose("train", ["experiments=wav_to_mfcc/student", "protocol=ravdess_emobox6"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import lightning
 import pytest
 
-from tests.conftest import write_ravdess
+from tests.conftest import write_emodb, write_ravdess
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "experiments").glob("*/README.md"))]
@@ -55,12 +55,23 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
     ravdess = workplace / "ravdess"
     if not ravdess.exists():
         write_ravdess(ravdess, statements=(1,), seconds=0.3)
-    monkeypatch.setenv("SER_KD_RUNS", str(workplace / "documented" / page.parent.name))
+    emodb = workplace / "documented_emodb"
+    if not emodb.exists():
+        write_emodb(emodb, seconds=0.3, most=1)
+    runs = workplace / "documented" / page.parent.name
+    monkeypatch.setenv("SER_KD_RUNS", str(runs))
     (workplace / "my.csv").unlink(missing_ok=True)
+    places = {"$RAVDESS": str(ravdess), "$EMODB": str(emodb), "my.csv": str(manifest_csv)}
     for words in commands(page):
+        if words[0] == "export" and words[1].startswith("RUN="):
+            # a reader copies the identity from the folder that an earlier line of the page made
+            (folder,) = runs.glob(words[1].removeprefix("RUN=runs/").replace("IDENTITY", "*"))
+            places["$RUN"] = str(folder)
         if words[0] != "ser-kd" or words[1] in MADE_ELSEWHERE:
             continue
-        line = [word.replace("$RAVDESS", str(ravdess)).replace("my.csv", str(manifest_csv)) for word in words[1:]]
+        line = words[1:]
+        for written, place in places.items():
+            line = [word.replace(written, place) for word in line]
         quick = QUICK if words[1] == "train" else []
         if any(word.startswith("experiments=wav_to_mfcc") for word in line):
             quick = [*quick, *QUICK_CLIP]

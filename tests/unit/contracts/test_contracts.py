@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.emotions import DimensionRange, LabelSet, canonical_emotion
 from ser_kd.contracts.errors import ConfigError, DataError, LeakageError, ParityError, ShapeError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
-from ser_kd.contracts.records import ProtocolRecord, RunRecord, TeacherRecord
+from ser_kd.contracts.records import CrossCorpusRecord, ProtocolRecord, RunRecord, TeacherRecord
 from ser_kd.contracts.shapes import check_finite, check_rank, check_same_shape
 
 
@@ -49,6 +49,38 @@ def test_a_damaged_record_is_named(text: str, match: str) -> None:
         RunRecord.from_json(text, source="here")
 
 
+def make_evaluation() -> CrossCorpusRecord:
+    return CrossCorpusRecord(
+        "emodb", "paper/variant", "id", 0, 1, "demo", "emodb", "abc", "best", False, ["a", "b"], {"anger": "a"}, {"bored": 3}, ["b"], 2,
+        [2, 0], 1, {"ua": 0.5, "recall_b": math.nan}, {"recall_b": "no clip"}, [[1, 1], [0, 0]],
+    )  # fmt: skip
+
+
+def test_an_evaluation_survives_the_disk() -> None:
+    text = make_evaluation().to_json()
+    assert "NaN" not in text
+    back = CrossCorpusRecord.from_json(text)
+    assert math.isnan(back.metrics["recall_b"])
+    back.metrics["recall_b"] = 0.0
+    assert back == replace(make_evaluation(), metrics={"ua": 0.5, "recall_b": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", "not a readable record"),
+        ("[]", "another version"),
+        (make_evaluation().to_json().replace('"schema_version": 1', '"schema_version": 2'), "another version"),
+        (make_evaluation().to_json().replace('"unmapped"', '"unmaped"'), "what an evaluation holds"),
+        (make_evaluation().to_json().replace('"metrics": {', '"metrics": [], "metric": {'), "what an evaluation holds"),
+    ],
+)
+def test_a_damaged_evaluation_is_named(text: str, match: str) -> None:
+    with pytest.raises(DataError, match=match) as fault:
+        CrossCorpusRecord.from_json(text, source="here")
+    assert "ser-kd evaluate" in fault.value.remedy
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -76,6 +108,20 @@ def test_labels_meet_by_name() -> None:
     with pytest.raises(DataError, match="two different"):
         LabelSet("x", ("a", "a"))
     assert canonical_emotion("Fearful") == "fear"
+
+
+@pytest.mark.parametrize(
+    ("emotion", "found"),
+    [
+        ("Anger", "angry"), ("happiness", "happy"), ("fearful", "fear"), ("surprised", "surprise"), ("calm", "neutral"),
+        ("boredom", None), ("sadness", None),
+    ],
+)  # fmt: skip
+def test_labels_of_another_corpus_are_found_or_not(emotion: str, found: str | None) -> None:
+    labels = LabelSet(
+        "x", ("angry", "happy", "fear", "surprise", "neutral"), merges={"calm": "neutral"}, dropped=frozenset({"sad"})
+    )  # fmt: skip
+    assert labels.find_class(emotion) == found
 
 
 def test_dimension_range() -> None:

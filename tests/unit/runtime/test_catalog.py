@@ -21,6 +21,12 @@ def test_groups_and_options(catalog):
     assert not catalog.is_group("")
 
 
+def test_what_another_choice_picks_is_not_offered(catalog, tmp_path):
+    assert list(catalog.offers("protocol")) == ["five", "six"]
+    catalog.own_files.append(tmp_path / "by_me" / "louder.yaml")
+    assert list(catalog.offers("experiments")) == ["paper/one", "paper/two", "by_me/louder"]
+
+
 def test_an_empty_folder_is_no_group_to_choose_from(catalog):
     (catalog.conf_dir / "encoder").mkdir()
     assert "encoder" not in catalog.groups()

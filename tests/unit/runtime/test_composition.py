@@ -235,6 +235,17 @@ def test_a_task_without_a_root_file(place):
         composition.compose("tran", [], conf_dir=place / "conf", experiment_roots=[])
 
 
+def test_what_is_never_typed_is_not_proposed_either(place, write):
+    write(place, {"conf/corpus/by_run/moved.yaml": "root: null\n"})
+    with pytest.raises(ConfigError, match="No corpus is chosen") as caught:
+        composition.compose("train", [], conf_dir=place / "conf", experiment_roots=[])
+    assert "by_run" not in str(caught.value)
+    with pytest.raises(ConfigError, match="'corpus' has no option 'dmo'") as caught:
+        composition.compose("train", ["corpus=dmo"], conf_dir=place / "conf", experiment_roots=[])
+    assert "by_run" not in str(caught.value)
+    assert "did you mean 'demo'?" in str(caught.value)
+
+
 def test_a_group_that_this_task_does_not_have(place, write):
     write(place, {"conf/evaluate.yaml": "defaults:\n  - _self_\n  - corpus: demo\nsplit: test\n"})
     with pytest.raises(ConfigError, match="'evaluate' has no group 'student' to choose"):

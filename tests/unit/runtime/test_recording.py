@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.records import CrossCorpusRecord
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
-from ser_kd.runtime.recording import identify, read_record, write_predictions
+from ser_kd.runtime.recording import identify, read_record, write_evaluation, write_predictions
 from ser_kd.runtime.tracking import choose_mode
 
 CONFIG = {
@@ -76,6 +77,17 @@ def test_predictions_are_a_table(tmp_path: Path) -> None:
         {"id": "b", "probability_x": "1.000000", "group_gender": "f"},
     ]
     assert read_record(tmp_path) is None
+
+
+def test_an_evaluation_lies_beside_the_run_with_its_predictions(tmp_path: Path) -> None:
+    record = CrossCorpusRecord(
+        "emodb_restricted", "paper/variant", "id", 0, 1, "demo", "emodb", "abc", "best", True,
+        ["a", "b"], {"angry": "a"}, {}, ["b"], 1, [1, 0], 1,
+    )  # fmt: skip
+    place = write_evaluation(tmp_path, record, [{"id": "a", "probability_a": 0.5}])
+    assert place == tmp_path / "evaluations" / "emodb_restricted.json"
+    assert CrossCorpusRecord.from_json(place.read_text()) == record
+    assert place.with_suffix(".csv").read_text().splitlines() == ["id,probability_a", "a,0.500000"]
 
 
 def test_wandb_is_offline_unless_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

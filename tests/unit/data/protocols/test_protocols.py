@@ -9,6 +9,7 @@ from ser_kd.contracts.errors import ConfigError, DataError, LeakageError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.corpora.ravdess import RavdessCorpus
 from ser_kd.data.manifest import Manifest
+from ser_kd.data.protocols.all_clips import AllClips
 from ser_kd.data.protocols.by_session import SessionFolds
 from ser_kd.data.protocols.by_speaker import (
     LeaveOneSpeakerOut,
@@ -224,3 +225,19 @@ def test_official_split_is_taken_and_audited() -> None:
         OfficialSplit().folds(make_manifest(), PAIR)
     with pytest.raises(ConfigError, match="one fold"):
         OfficialSplit().choose_fold(Manifest("toy", clips), PAIR, 1)
+
+
+def test_another_corpus_is_judged_whole() -> None:
+    manifest = make_manifest()
+    (fold,) = AllClips().folds(manifest, PAIR)
+    assert [u.id for u in fold.test] == [u.id for u in manifest.utterances]
+    assert (fold.train, fold.validation_set, fold.selection) == ((), (), "none")
+    audit_fold(fold, hashes(manifest)).raise_if_leaking("toy")
+    other = Manifest("toy", (*manifest.utterances[1:], Utterance("unlabelled", Path("u"), "1")))
+    (fewer,) = AllClips().folds(other, PAIR)
+    assert len(fewer.test) == len(manifest.utterances) - 1
+    assert fewer.fingerprint != fold.fingerprint
+    with pytest.raises(DataError, match="No clip of corpus 'toy' can be judged"):
+        AllClips().folds(Manifest("toy", (Utterance("unlabelled", Path("u"), "1"),)), PAIR)
+    with pytest.raises(ConfigError, match="no fold 1"):
+        AllClips().choose_fold(manifest, PAIR, 1)

@@ -1,0 +1,185 @@
+"""Judge a finished run on all clips of a corpus that it was not trained on."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.errors import ConfigError, LeakageError, SerKdError
+from ser_kd.contracts.records import CrossCorpusRecord, RunRecord
+from ser_kd.data.corpora.manifest_csv import ManifestCsvCorpus
+from ser_kd.data.datamodule import SpeechDataModule
+from ser_kd.data.manifest import Corpus
+from ser_kd.data.protocols.all_clips import AllClips
+from ser_kd.data.protocols.evaluation_protocol import sort_naturally
+from ser_kd.data.relabelled_corpus import RelabelledCorpus
+from ser_kd.models.restricted_classes import RestrictedClasses
+from ser_kd.runtime import console
+from ser_kd.runtime.build import build
+from ser_kd.runtime.environment import git_revision, installed_packages
+from ser_kd.runtime.recording import now, write_evaluation
+from ser_kd.tasks.finished_runs import judge_clips, load_student
+
+
+def is_own_corpus(record: RunRecord, run_config: DictConfig, corpus: Corpus) -> bool:
+    """Tell whether a corpus is the one a run was trained on.
+
+    Named corpora are told by their name. Of manifests, which all share one, the file decides.
+
+    Args:
+        record: The run's record.
+        run_config: Its configuration.
+        corpus: The corpus page.
+    """
+    if corpus.name != record.corpus:
+        return False
+    if isinstance(corpus, ManifestCsvCorpus):
+        trained_on = run_config.corpus.get("path")
+        return corpus.path is None or (trained_on is not None and Path(trained_on).expanduser().resolve() == corpus.path.resolve())
+    return True
+
+
+def judge_other_corpus(
+    folder: Path, corpus: Corpus, *, checkpoint: str, restrict: bool, label_set: str | None, command: str, cache_dir: str
+) -> tuple[CrossCorpusRecord, Path]:
+    """Judge a finished run's checkpoint on every clip of another corpus whose label it knows, and write the result beside the run.
+
+    Clips are brought to the run's own sample rate, length and padding. All speakers are unseen, as far as names can tell.
+
+    Args:
+        folder: Run folder.
+        corpus: The other corpus.
+        checkpoint: ``best`` or ``last``.
+        restrict: Let the model answer only with classes the corpus has.
+        label_set: Label set of the corpus whose merges and drops come first; None takes its only one, or its labels as they are.
+        command: Command line that makes the evaluation again.
+        cache_dir: Folder for decoded audio.
+
+    Returns:
+        The evaluation's record and the file it was written to.
+
+    Raises:
+        ConfigError: If the label set is unknown, or a restricted model would have fewer than two classes left.
+        DataError: If the run or the corpus cannot be used, or they have no label in common.
+        LeakageError: If the corpus holds clips that the run was trained or selected with.
+    """
+    model, run, config = load_student(folder, checkpoint)
+    classes, remarks = _read_label_set(run, config)
+    relabelled = RelabelledCorpus(corpus, classes, _choose_own_labels(corpus, label_set))
+    remarks += _check_same_named(folder, run, corpus)
+    data: SpeechDataModule = build(
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir}), corpus=relabelled, protocol=AllClips(), fold=0, seed=config.seed
+    )
+    with console.progress("decoding audio") as data.progress:
+        data.setup()
+    remarks += _describe_cropping(data)
+    counts = data.fold.class_counts("test")
+    absent = [name for name, count in zip(classes.labels, counts, strict=True) if not count]
+    if len(absent) == len(classes) - 1:
+        remarks.append("only one class of the model has clips: UA is its recall")
+    if restrict:
+        model = RestrictedClasses(model, [count > 0 for count in counts])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Undefined metrics are NaN")  # classes without a clip are told by the record
+        module = judge_clips(model, classes.labels, data, "test")
+    result = module.results["test"]
+    record = CrossCorpusRecord(
+        name=_name_evaluation(corpus, checkpoint, restrict, label_set),
+        experiment=run.experiment,
+        identity=run.identity,
+        fold=run.protocol.fold,
+        seed=run.seed,
+        trained_on=run.corpus,
+        corpus=corpus.name,
+        fingerprint=data.fold.fingerprint,
+        checkpoint=checkpoint,
+        restricted=restrict,
+        classes=list(classes.labels),
+        mapping=relabelled.mapping,
+        unmapped=relabelled.count_unmapped(data.manifest.left_out),
+        absent=absent,
+        clips=len(data.fold.test),
+        class_counts=counts,
+        speakers=len(data.fold.speakers("test")),
+        metrics=result.values,
+        undefined=result.undefined,
+        confusion=result.confusion,
+        sample_rate_hz=data.sample_rate_hz,
+        clips_left_out=dict(data.manifest.left_out),
+        warnings=remarks,
+        packages=installed_packages(),
+        git_revision=git_revision(Path(__file__).parent),
+        command=command,
+        finished_at=now(),
+    )
+    labels = relabelled.labels_by_id()
+    rows: list[dict[str, Any]] = [{**row, "split": "all", "label": labels[row["id"]]} for row in module.predictions["test"]]
+    return record, write_evaluation(folder, record, rows)
+
+
+def _read_label_set(run: RunRecord, config: DictConfig) -> tuple[LabelSet, list[str]]:
+    """Give the label set a run was trained with, merges and drops included, and a warning where these are no longer known."""
+    name, labels = run.protocol.label_set, tuple(run.protocol.classes)
+    try:
+        found: LabelSet | None = build(config.corpus).label_sets.get(name)
+    except SerKdError:  # a manifest that is no longer there, say
+        found = None
+    if found is not None and found.labels == labels:
+        return found, []
+    return LabelSet(name, labels), [f"the run's corpus is out of reach: what its label set '{name}' merged or dropped is unknown"]
+
+
+def _choose_own_labels(corpus: Corpus, name: str | None) -> LabelSet | None:
+    sets = corpus.label_sets
+    if name is None:
+        return next(iter(sets.values())) if len(sets) == 1 else None
+    if name not in sets:
+        raise ConfigError(
+            f"Corpus '{corpus.name}' has no label set '{name}'.",
+            expected=f"one of {', '.join(sets)}",
+            got=f"label_set={name}",
+            remedy="set label_set to one of them, or leave it out",
+        )
+    return sets[name]
+
+
+def _check_same_named(folder: Path, run: RunRecord, corpus: Corpus) -> list[str]:
+    """Look for the run's speakers in another corpus of the same name (another manifest); elsewhere names mean nothing."""
+    if corpus.name != run.corpus:
+        return []
+    clips = {(u.id, u.speaker) for u in corpus.read_manifest().utterances}
+    path = folder / "predictions.csv"
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            known = sorted({row["id"] for row in csv.DictReader(file) if (row["id"], row["speaker"]) in clips})
+        if known:
+            raise LeakageError(
+                "The other corpus holds clips of the run's own.",
+                expected=f"another corpus than the one {run.experiment} was trained on",
+                got=f"{len(known)} clips of the same id and speaker, such as {', '.join(known[:3])}",
+                remedy="to judge the run's own corpus where it lies now, leave corpus=… out and give corpus.path=…",
+            )
+    seen = {*run.protocol.speakers.get("train", []), *run.protocol.speakers.get("validation", [])}
+    shared = sort_naturally(seen & {speaker for _, speaker in clips})
+    shown = ", ".join(shared[:8]) + (f" and {len(shared) - 8} more" if len(shared) > 8 else "")
+    return [f"speakers called as in training: {shown}; if they are the same people, the result is too good"] if shared else []
+
+
+def _describe_cropping(data: SpeechDataModule) -> list[str]:
+    longest = data.clip_samples
+    cropped = [u for u in data.fold.test if longest is not None and data.audio.length_of(u.id) > longest]
+    if not cropped:
+        return []
+    return [f"{len(cropped)} of {len(data.fold.test)} clips are longer than the model's {longest} samples: their middle is judged"]
+
+
+def _name_evaluation(corpus: Corpus, checkpoint: str, restrict: bool, label_set: str | None) -> str:
+    """Name the files, so that no choice overwrites another: emodb, emodb_restricted, ravdess_merge7, manifest_csv_mine_last."""
+    manifest = corpus.path.stem if isinstance(corpus, ManifestCsvCorpus) and corpus.path is not None else None
+    choices = [manifest, label_set, "restricted" if restrict else None, "last" if checkpoint == "last" else None]
+    return "_".join([corpus.name, *(choice for choice in choices if choice)])

@@ -1,0 +1,205 @@
+"""The path from a finished run to a judgement of another corpus, with a model whose answers are written into the clips."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from ser_kd.contracts.batch import ModelInput
+from ser_kd.contracts.errors import ConfigError, LeakageError
+from ser_kd.contracts.outputs import Outputs
+from ser_kd.contracts.records import CrossCorpusRecord, ProtocolRecord, RunRecord
+from ser_kd.data.corpora.emodb import EmoDb
+from ser_kd.data.corpora.manifest_csv import ManifestCsvCorpus
+from ser_kd.data.corpora.ravdess import RavdessCorpus
+from ser_kd.runtime.recording import write_predictions
+from ser_kd.tasks import cross_corpus
+from ser_kd.tasks.cross_corpus import is_own_corpus, judge_other_corpus
+from tests.conftest import write_emodb
+
+CLASSES = RavdessCorpus.label_sets["merge7"].labels
+RUN_CONFIG = OmegaConf.create(
+    {
+        "corpus": {"_target_": "ser_kd.data.corpora.ravdess.RavdessCorpus", "root": None},
+        "datamodule": {"_target_": "ser_kd.data.datamodule.SpeechDataModule", "batch_size": 5, "clip_samples": 900, "padding": "center"},
+        "seed": 0,
+    }
+)
+
+
+class SaysWhatIsWritten(nn.Module):
+    """Answers the class whose number, divided by ten, is the height of the clip; its neighbours come next."""
+
+    def forward(self, inputs: ModelInput) -> Outputs:
+        assert inputs.waveforms.shape[1] == 900  # the run's own clip length
+        answers = (inputs.waveforms.amax(dim=1) * 10).round()[:, None]  # (B, 1)
+        numbers = torch.arange(len(CLASSES))
+        return Outputs(logits=-(answers - numbers).abs() + 0.1 * (numbers < answers))
+
+
+def make_run(corpus: str = "ravdess", label_set: str = "merge7", classes: tuple[str, ...] = CLASSES) -> RunRecord:
+    speakers = {"train": ["s0", "s1"], "validation": ["s2"], "test": ["s3"]}
+    protocol = ProtocolRecord("p", "print", 0, 5, "next_fold", "validation", label_set, list(classes), {}, speakers)
+    return RunRecord("paper/variant", "identity", "finished", 1, corpus, protocol)
+
+
+def write_corpus(folder: Path, rows: list[tuple[str, int, str]], name: str = "other.csv", samples: int = 800) -> Path:
+    """Write clips of (label, answer of the model, gender) and their table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["path,label,speaker,gender"]
+    for number, (label, answer, gender) in enumerate(rows):
+        soundfile.write(folder / f"{number}.wav", np.full(samples + number, answer / 10, dtype=np.float32), 16_000, subtype="FLOAT")
+        lines.append(f"{number}.wav,{label},p{number % 2},{gender}")
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+NEUTRAL, HAPPY, SAD, ANGRY, FEAR, DISGUST, SURPRISE = range(7)
+ROWS = [
+    ("anger", ANGRY, "f"), ("anger", ANGRY, "m"), ("anger", SURPRISE, "f"), ("anger", SAD, "m"),
+    ("joy", HAPPY, "f"), ("joy", HAPPY, "m"),
+    ("calm", NEUTRAL, "f"), ("neutral", SAD, "f"),
+    ("disgust", SURPRISE, "f"),
+    ("boredom", SAD, "f"), ("boredom", SAD, "m"), ("", SAD, "m"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Judge rows with the model above; gives the record and the folder of the run."""
+
+    def call(
+        corpus, run: RunRecord | None = None, config: DictConfig = RUN_CONFIG, restrict: bool = False, label_set: str | None = None,
+    ) -> CrossCorpusRecord:  # fmt: skip
+        monkeypatch.setattr(cross_corpus, "load_student", lambda folder, checkpoint: (SaysWhatIsWritten(), run or make_run(), config))
+        record, place = judge_other_corpus(
+            tmp_path / "run", corpus, checkpoint="best", restrict=restrict, label_set=label_set,
+            command="ser-kd evaluate", cache_dir=str(tmp_path / "cache"),
+        )  # fmt: skip
+        assert CrossCorpusRecord.from_json(place.read_text()).fingerprint == record.fingerprint
+        assert place == tmp_path / "run" / "evaluations" / f"{record.name}.json"
+        return record
+
+    return call
+
+
+def test_the_numbers_are_those_of_a_hand(judge, tmp_path: Path) -> None:
+    record = judge(ManifestCsvCorpus(write_corpus(tmp_path / "other", ROWS)))
+    assert record.mapping == {"angry": "angry", "calm": "neutral", "disgust": "disgust", "happy": "happy", "neutral": "neutral"}
+    assert record.unmapped == {"bored": 2, "no label": 1}
+    assert record.absent == ["sad", "fear", "surprise"]
+    assert (record.clips, record.speakers, record.class_counts) == (9, 2, [2, 2, 0, 4, 0, 1, 0])
+    assert record.metrics["ua"] == pytest.approx((1 / 2 + 1 + 2 / 4 + 0) / 4)
+    assert record.metrics["wa"] == pytest.approx(5 / 9)
+    assert record.metrics["recall_angry"] == 0.5
+    assert math.isnan(record.metrics["recall_fear"])
+    assert record.metrics["ua_gender=m"] == pytest.approx((1 / 2 + 1) / 2)
+    assert record.confusion[ANGRY] == [0, 0, 1, 2, 0, 0, 1]
+    assert record.confusion[FEAR] == [0] * 7
+    assert (record.name, record.trained_on, record.corpus, record.restricted) == ("manifest_csv_other", "ravdess", "manifest_csv", False)
+    assert record.warnings == []
+
+
+def test_the_table_of_predictions_agrees(judge, tmp_path: Path) -> None:
+    record = judge(ManifestCsvCorpus(write_corpus(tmp_path / "other", ROWS)))
+    with (tmp_path / "run" / "evaluations" / "manifest_csv_other.csv").open() as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert len(rows) == record.clips
+    assert {row["split"] for row in rows.values()} == {"all"}
+    assert (rows["6.wav"]["label"], rows["6.wav"]["truth"], rows["6.wav"]["prediction"]) == ("calm", "neutral", "neutral")
+    assert (rows["2.wav"]["truth"], rows["2.wav"]["prediction"], rows["2.wav"]["group_gender"]) == ("angry", "surprise", "f")
+    assert sum(row["truth"] == row["prediction"] for row in rows.values()) / len(rows) == pytest.approx(record.metrics["wa"])
+    assert [name for name in rows["2.wav"] if name.startswith("probability_")] == [f"probability_{name}" for name in CLASSES]
+
+
+def test_a_restricted_model_answers_with_classes_of_the_corpus_alone(judge, tmp_path: Path) -> None:
+    corpus = ManifestCsvCorpus(write_corpus(tmp_path / "other", ROWS))
+    free, restricted = judge(corpus), judge(corpus, restrict=True)
+    assert restricted.name == "manifest_csv_other_restricted"
+    assert restricted.fingerprint == free.fingerprint
+    predicted = [sum(column) for column in zip(*restricted.confusion, strict=True)]
+    assert predicted[SAD] == predicted[FEAR] == predicted[SURPRISE] == 0
+    # surprise falls to disgust, its neighbour, and sad to happy: one more clip is right, the disgusted one
+    assert restricted.metrics["ua"] == pytest.approx((1 / 2 + 1 + 2 / 4 + 1) / 4)
+    assert {path.name for path in (tmp_path / "run" / "evaluations").iterdir()} == {
+        f"{name}{suffix}" for name in (free.name, restricted.name) for suffix in (".json", ".csv")
+    }
+
+
+def test_one_class_in_common(judge, tmp_path: Path) -> None:
+    corpus = ManifestCsvCorpus(write_corpus(tmp_path / "other", [("anger", ANGRY, "f"), ("boredom", SAD, "f")]))
+    assert judge(corpus).warnings == ["only one class of the model has clips: UA is its recall"]
+    with pytest.raises(ConfigError, match="fewer than two classes"):
+        judge(corpus, restrict=True)
+
+
+def test_cropped_clips_and_damaged_clips_are_told(judge, tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "other", ROWS, samples=895)
+    (tmp_path / "other" / "0.wav").write_bytes(b"")
+    (tmp_path / "other" / "9.wav").write_bytes(b"")
+    record = judge(ManifestCsvCorpus(path))
+    assert record.warnings == ["3 of 8 clips are longer than the model's 900 samples: their middle is judged"]
+    assert set(record.clips_left_out) == {"0.wav", "9.wav"}
+    assert record.unmapped == {"bored": 1, "no label": 1}
+
+
+def test_merges_of_a_manifest_come_first(judge, tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "other", [("wut", ANGRY, "f"), ("freude", HAPPY, "f"), ("trauer", SAD, "m")])
+    corpus = ManifestCsvCorpus(path, labels=["angry", "happy"], merges={"wut": "angry", "freude": "happy"}, dropped=["trauer"])
+    record = judge(corpus)
+    assert record.mapping == {"freude": "happy", "wut": "angry"}
+    assert record.unmapped == {"trauer": 1}
+    assert record.metrics["ua"] == 1.0
+
+
+def test_a_label_set_of_the_corpus_may_be_chosen(judge, tmp_path: Path) -> None:
+    corpus = EmoDb(write_emodb(tmp_path / "emodb", seconds=0.02, most=1))
+    record = judge(corpus, label_set="shared6")
+    assert (record.name, record.unmapped, record.speakers) == ("emodb_shared6", {"bored": 10}, 10)
+    with pytest.raises(ConfigError, match="no label set 'full8'") as fault:
+        judge(corpus, label_set="full8")
+    assert fault.value.expected == "one of full7, shared6"
+
+
+def test_merges_that_are_no_longer_known_are_told(judge, tmp_path: Path) -> None:
+    corpus = ManifestCsvCorpus(write_corpus(tmp_path / "other", ROWS))
+    lost = OmegaConf.merge(RUN_CONFIG, {"corpus": {"_target_": "ser_kd.data.corpora.manifest_csv.ManifestCsvCorpus", "path": "gone.csv"}})
+    del lost.corpus["root"]
+    record = judge(corpus, run=make_run("my_speech", "manifest"), config=lost)
+    assert "out of reach" in record.warnings[0]
+    assert record.unmapped == {"bored": 2, "calm": 1, "no label": 1}
+
+
+def test_another_manifest_with_the_same_clips_is_refused_and_the_same_names_are_told(judge, tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "other", ROWS)
+    run = make_run("manifest_csv")
+    assert judge(ManifestCsvCorpus(path), run=run).warnings == []
+    run.protocol.speakers["train"] = ["p1"]
+    assert "speakers called as in training: p1" in judge(ManifestCsvCorpus(path), run=run).warnings[0]
+    write_predictions(tmp_path / "run", [{"split": "test", "id": "4.wav", "speaker": "p1"}])  # the speaker is another one
+    judge(ManifestCsvCorpus(path), run=run)
+    write_predictions(tmp_path / "run", [{"split": "test", "id": "4.wav", "speaker": "p0"}])
+    with pytest.raises(LeakageError, match="clips of the run's own") as fault:
+        judge(ManifestCsvCorpus(path), run=run)
+    assert "4.wav" in fault.value.got
+    assert judge(ManifestCsvCorpus(path), run=make_run("ravdess")).warnings == []  # elsewhere names mean nothing
+
+
+def test_what_is_the_runs_own_corpus(tmp_path: Path) -> None:
+    ravdess, manifest = make_run("ravdess"), make_run("manifest_csv")
+    trained = OmegaConf.create({"corpus": {"path": str(tmp_path / "mine.csv")}})
+    assert is_own_corpus(ravdess, RUN_CONFIG, RavdessCorpus("anywhere"))
+    assert not is_own_corpus(ravdess, RUN_CONFIG, EmoDb("anywhere"))
+    assert not is_own_corpus(ravdess, RUN_CONFIG, ManifestCsvCorpus(tmp_path / "mine.csv"))
+    assert is_own_corpus(manifest, trained, ManifestCsvCorpus(tmp_path / "x" / ".." / "mine.csv"))
+    assert is_own_corpus(manifest, trained, ManifestCsvCorpus(None))
+    assert not is_own_corpus(manifest, trained, ManifestCsvCorpus(tmp_path / "theirs.csv"))
