@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
@@ -175,12 +176,14 @@ def execute_run(run: TrainingRun) -> RunRecord:
 
 def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRecord) -> None:
     config = run.config
+    last = run.folder / "checkpoints" / "last.ckpt"
     loggers = make_loggers(
         run.folder, config.logger.wandb, config.logger.project, config.logger.entity,
         name=f"{run.experiment} fold {config.fold} seed {config.seed}",
         group=f"{run.experiment} {run.identity}",
         tags=[*config.logger.tags, f"fold={config.fold}", f"seed={config.seed}"],
         config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+        resume_step=_read_checkpoint_number(last, "global_step") if last.is_file() else None,
     )  # fmt: skip
     chosen_epochs = None
     if config.refit:
@@ -243,7 +246,7 @@ def _fit(
     record.timings["fit_s"] = record.timings.get("fit_s", 0.0) + seconds
     record.epochs |= {"run": trainer.current_epoch, "planned": trainer.max_epochs or 0}
     if monitor:
-        record.epochs["best"] = _epoch_of(checkpoints / "best.ckpt")
+        record.epochs["best"] = _read_checkpoint_number(checkpoints / "best.ckpt", "epoch") + 1
     if trainer.current_epoch < (trainer.max_epochs or 0) and stop_after is None:
         record.notes.append(f"stopped early after {trainer.current_epoch} of {trainer.max_epochs} epochs")
     return trainer
@@ -270,10 +273,8 @@ def _choose_epochs(run: TrainingRun, module: DistillationModule, record: RunReco
     return int(chosen["epochs"])
 
 
-def _epoch_of(checkpoint: Path) -> int:
-    import torch  # late: only here
-
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
+def _read_checkpoint_number(checkpoint: Path, name: str) -> int:
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)[name])
 
 
 def _new_record(run: TrainingRun, resumed: bool) -> RunRecord:
