@@ -34,7 +34,8 @@ class LossTerm(Protocol):
     """One term of the objective. ``needs_teacher`` is checked before the first step.
 
     A term that compares the clips of a batch says by an attribute ``minimum_batch`` how many it needs; smaller batches throughout
-    are refused before the first step, and a smaller last batch of an epoch gives zero.
+    are refused before the first step, and a smaller last batch of an epoch gives zero. One that needs the teacher's frames or hidden
+    states, which are not kept in memory from epoch to epoch, says so by ``needs_teacher_frames = True``.
     """
 
     needs_teacher: bool

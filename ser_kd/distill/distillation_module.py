@@ -13,6 +13,7 @@ from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.interfaces import Teacher
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
+from ser_kd.distill.answer_memory import AnswerMemory
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.schedules import Schedule
 from ser_kd.distill.views import Views
@@ -23,8 +24,9 @@ class DistillationModule(lightning.LightningModule):
     """A student, an optional frozen teacher, and the objective between them.
 
     Without a teacher the chair is empty: the same module trains teachers and baselines. The teacher is kept outside the module tree,
-    so it is never in the checkpoint, the optimizer or the parameter count. On validation and test clips, which are never augmented,
-    its logits are remembered by utterance id and it is asked once per clip.
+    so it is never in the checkpoint, the optimizer or the parameter count. It is asked once about each clip that it hears unchanged:
+    validation and test clips, and training clips where no transform stands in the slots ``both`` and ``teacher`` and no term
+    listens to frames (see ``AnswerMemory``).
 
     Args:
         student: Model that maps ``ModelInput`` to ``Outputs``.
@@ -66,7 +68,7 @@ class DistillationModule(lightning.LightningModule):
         self.objective = objective
         self.classes = list(classes)
         self._teacher: tuple[Teacher | None] = (teacher,)  # a tuple hides it from nn.Module's registration
-        self._remembered: dict[str, Tensor] = {}
+        self._memory = None if teacher is None else AnswerMemory(teacher)
         self.views = views or Views()
         self.make_optimizer = optimizer
         self.learning_rate_schedule = learning_rate_schedule
@@ -102,7 +104,7 @@ class DistillationModule(lightning.LightningModule):
         progress = self.progress
         answers: TeacherAnswers | None = None
         if self.teacher is not None and self.objective.listens_to_teacher(progress):
-            answers = self.teacher.answer(teacher_input, batch.speakers)
+            answers = self._whom_to_ask().answer(teacher_input, batch.speakers)
         outputs = self.student(student_input)
         loss, parts = self.objective(outputs, shared, answers, progress)
         size = len(batch)
@@ -157,7 +159,7 @@ class DistillationModule(lightning.LightningModule):
 
     def _judge(self, batch: SpeechBatch, split: str) -> None:
         outputs = self.student(batch.model_input())
-        teacher = self._remember_teacher(batch)
+        teacher = None if self._memory is None else self._memory.answer(batch.model_input(), batch.speakers).combined
         self._panel(split).update(outputs, batch, teacher)
         if outputs.logits is None:
             return
@@ -176,15 +178,12 @@ class DistillationModule(lightning.LightningModule):
                 }
             )
 
-    def _remember_teacher(self, batch: SpeechBatch) -> Outputs | None:
-        if self.teacher is None:
-            return None
-        if any(name not in self._remembered for name in batch.ids):
-            logits = self.teacher.answer(batch.model_input(), batch.speakers).combined.logits
-            if logits is None:
-                return None
-            self._remembered.update(zip(batch.ids, logits.cpu(), strict=True))
-        return Outputs(logits=torch.stack([self._remembered[name] for name in batch.ids]).to(batch.waveforms.device))
+    def _whom_to_ask(self) -> Teacher:
+        unchanged = self.views.both is None and self.views.teacher is None and not self.objective.listens_to_frames()
+        asked = self._memory if unchanged else self.teacher
+        if asked is None:  # only called where there is a teacher; told to the type checker
+            raise RuntimeError("there is no teacher to ask")
+        return asked
 
     def _conclude(self, split: str) -> None:
         result = self._panel(split).compute()

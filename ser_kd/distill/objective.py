@@ -146,6 +146,10 @@ class Objective(nn.Module):
                     remedy=f"set datamodule.batch_size=64, or at least {minimum}, or objective.terms.{name}=null",
                 )
 
+    def listens_to_frames(self) -> bool:
+        """Tell whether a term needs the teacher's frames or hidden states."""
+        return any(getattr(loss, "needs_teacher_frames", False) for loss in self.losses.values())
+
     def set_class_counts(self, counts: Sequence[int]) -> None:
         """Tell the training clips per class to the terms that weigh classes."""
         for loss in self.losses.values():

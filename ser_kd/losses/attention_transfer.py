@@ -41,6 +41,7 @@ class AttentionTransfer(nn.Module):
     """
 
     needs_teacher = True
+    needs_teacher_frames = True
 
     def __init__(
         self, map_frames: int = 32, student_layer: int | None = None, teacher_layer: int | None = None, teacher: str = "combined"

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.runtime.csv_log import ResumableCsvLogger
 
 MODES = ("auto", "online", "offline", "disabled")
 
@@ -24,6 +25,7 @@ def make_loggers(
     group: str,
     tags: Sequence[str],
     config: Mapping[str, Any],
+    resume_step: int | None = None,
 ) -> list[Logger]:
     """Make the loggers of a run.
 
@@ -36,11 +38,12 @@ def make_loggers(
         group: Runs of one experiment and configuration stand together under it.
         tags: Further labels.
         config: Resolved configuration.
+        resume_step: Optimizer steps of the checkpoint from which the run goes on; what was logged before stays.
 
     Raises:
         ConfigError: If the mode is unknown.
     """
-    loggers: list[Logger] = [CSVLogger(folder, name="logs", version="")]
+    loggers: list[Logger] = [ResumableCsvLogger(folder, resume_step)]
     mode = choose_mode(wandb)
     if mode != "disabled":
         (folder / "wandb").mkdir(parents=True, exist_ok=True)

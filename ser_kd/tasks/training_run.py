@@ -175,12 +175,14 @@ def execute_run(run: TrainingRun) -> RunRecord:
 
 def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRecord) -> None:
     config = run.config
+    last = run.folder / "checkpoints" / "last.ckpt"
     loggers = make_loggers(
         run.folder, config.logger.wandb, config.logger.project, config.logger.entity,
         name=f"{run.experiment} fold {config.fold} seed {config.seed}",
         group=f"{run.experiment} {run.identity}",
         tags=[*config.logger.tags, f"fold={config.fold}", f"seed={config.seed}"],
         config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+        resume_step=_read_checkpoint_number(last, "global_step") if last.is_file() else None,
     )  # fmt: skip
     if run.teacher is not None and run.teacher.needs_fit:
         run.teacher.fit(run.data.val_dataloader(), _device_of(config))
@@ -247,7 +249,7 @@ def _fit(
     if "train/teacher_confidence" in trainer.callback_metrics:
         record.metrics["train/teacher_confidence"] = float(trainer.callback_metrics["train/teacher_confidence"])
     if monitor:
-        record.epochs["best"] = _epoch_of(checkpoints / "best.ckpt")
+        record.epochs["best"] = _read_checkpoint_number(checkpoints / "best.ckpt", "epoch") + 1
     if trainer.current_epoch < (trainer.max_epochs or 0) and stop_after is None:
         record.notes.append(f"stopped early after {trainer.current_epoch} of {trainer.max_epochs} epochs")
     return trainer
@@ -278,8 +280,8 @@ def _device_of(config: DictConfig) -> str:
     return "cuda" if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
 
 
-def _epoch_of(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
+def _read_checkpoint_number(checkpoint: Path, name: str) -> int:
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)[name])
 
 
 def _new_record(run: TrainingRun, resumed: bool) -> RunRecord:

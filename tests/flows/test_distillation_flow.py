@@ -42,6 +42,11 @@ def read(folder: Path) -> RunRecord:
     return RunRecord.from_json((folder / "record.json").read_text())
 
 
+def read_log(folder: Path) -> list[dict[str, str]]:
+    with (folder / "logs" / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 def test_records_hold_what_a_reader_needs(trained: dict[str, Path]) -> None:
     teacher, student, distilled = (read(trained[name]) for name in EXPERIMENTS)
     assert {r.status for r in (teacher, student, distilled)} == {"finished"}
@@ -156,9 +161,16 @@ def test_an_interrupted_run_goes_on(workplace: Path, ser_kd) -> None:
     assert last is not None
     folder = last.parents[1]
     assert json.loads((folder / "record.json").read_text())["status"] == "running"
+    steps = int(torch.load(last, weights_only=True)["global_step"])
+    before = read_log(folder)
     code, _, errors = ser_kd("train", *words)
     assert code == 0, errors
     record = read(folder)
     assert record.status == "finished"
     assert record.epochs["run"] == 12
     assert "resumed from its last epoch" in record.notes
+    after = read_log(folder)
+    kept = [row for row in before if int(row["step"]) < steps]
+    assert [row["validation/ua"] for row in after[: len(kept)]] == [row["validation/ua"] for row in kept]
+    epochs = [int(row["epoch"]) for row in after if row["train/loss"]]
+    assert epochs == list(range(12))  # each once: none lost, none twice

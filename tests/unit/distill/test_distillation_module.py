@@ -121,6 +121,24 @@ def test_batches_too_small_to_compare_clips_are_refused_and_a_small_last_one_is_
     assert all(torch.isfinite(p).all() for p in trained.student.parameters())
 
 
+def test_the_teacher_is_asked_once_about_each_unchanged_clip_and_always_about_changed_ones() -> None:
+    def count_training_batches(views: Views | None, term: nn.Module) -> int:
+        teacher = make_teacher()
+        objective = Objective({"cross_entropy": {"loss": CrossEntropy()}, "term": {"loss": term}})
+        module = DistillationModule(Toy(), objective, CLASSES, teacher, views, optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
+        fit(module, epochs=3)
+        return len(teacher.members[0].model.heard) - 1  # the validation batch, once
+
+    class Listening(SoftTargets):
+        needs_teacher_frames = True
+
+    assert count_training_batches(None, SoftTargets(temperature=2.0)) == 3
+    assert count_training_batches(Views(student=lambda batch: batch), SoftTargets(temperature=2.0)) == 3
+    assert count_training_batches(Views(both=lambda batch: batch), SoftTargets(temperature=2.0)) == 9
+    assert count_training_batches(Views(teacher=lambda batch: batch), SoftTargets(temperature=2.0)) == 9
+    assert count_training_batches(None, Listening(temperature=2.0)) == 9
+
+
 def test_views_decide_what_each_hears() -> None:
     class Scale:
         def __init__(self, factor: float) -> None:

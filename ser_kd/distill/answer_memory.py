@@ -1,0 +1,117 @@
+"""A teacher's answers to clips it has heard before, kept in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ser_kd.contracts.batch import ModelInput
+from ser_kd.contracts.interfaces import Teacher
+from ser_kd.contracts.outputs import Outputs, TeacherAnswers
+
+Row = dict[str, dict[str, Tensor]]
+"""Member (or "combined") -> field -> (…) the answer to one clip."""
+
+_COMBINED = ""  # no member can be called so
+
+
+class AnswerMemory:
+    """Asks a teacher once about each clip and repeats its answers from then on.
+
+    A clip is known by a hash of what the teacher hears (valid samples, texts, features) and of its speaker, never by its name or place,
+    so an augmented or cropped clip is another clip. Kept are logits, dimensions and embeddings; frames and hidden states are
+    too large and are None in every answer. Answers equal the live ones up to the rounding of another batch.
+
+    Args:
+        teacher: Who is asked about clips not heard before.
+        capacity_bytes: When so much is kept, further clips are asked live.
+    """
+
+    def __init__(self, teacher: Teacher, capacity_bytes: int = 2**30) -> None:
+        self.teacher = teacher
+        self.capacity_bytes = capacity_bytes
+        self.held_bytes = 0
+        self._rows: dict[bytes, Row] = {}
+
+    @property
+    def parameter_count(self) -> int:
+        """Parameters of the teacher."""
+        return self.teacher.parameter_count
+
+    def answer(self, inputs: ModelInput, speakers: Sequence[str] | None = None) -> TeacherAnswers:
+        """Give the teacher's answers, from memory where it was asked before.
+
+        Args:
+            inputs: What the teacher hears.
+            speakers: B speakers, for a teacher that needs them.
+
+        Returns:
+            Its answers, without frames and hidden states, on the device of the inputs.
+        """
+        keys = _hash_clips(inputs, speakers)
+        known = {key: self._rows[key] for key in keys if key in self._rows}
+        news = [row for row, key in enumerate(keys) if key not in known]
+        if news:
+            told = None if speakers is None else [speakers[row] for row in news]
+            answers = self.teacher.answer(inputs if len(news) == len(keys) else inputs.take(news), told)
+            for place, row in enumerate(news):
+                known[keys[row]] = self._keep(keys[row], _cut(answers, place))
+        device = inputs.waveforms.device
+        chosen = [known[key] for key in keys]
+        members = {name: _join([row[name] for row in chosen], device) for name in chosen[0] if name != _COMBINED}
+        combined = _join([row[_COMBINED] for row in chosen], device) if _COMBINED in chosen[0] else next(iter(members.values()))
+        return TeacherAnswers(members, combined)
+
+    def _keep(self, key: bytes, row: Row) -> Row:
+        size = sum(value.numel() * value.element_size() for part in row.values() for value in part.values())
+        if self.held_bytes + size <= self.capacity_bytes:
+            self._rows[key] = row
+            self.held_bytes += size
+        return row
+
+
+def _hash_clips(inputs: ModelInput, speakers: Sequence[str] | None) -> list[bytes]:
+    waveforms, lengths = inputs.waveforms.detach().cpu().contiguous(), inputs.lengths.tolist()
+    features = {name: (values.detach().cpu().contiguous(), valid.tolist()) for name, (values, valid) in sorted(inputs.features.items())}
+    keys = []
+    for row, length in enumerate(lengths):
+        digest = hashlib.blake2b(digest_size=16)
+        text = None if inputs.texts is None else inputs.texts[row]
+        digest.update(repr((length, text, None if speakers is None else speakers[row], list(features))).encode())
+        digest.update(_bytes_of(waveforms[row, :length]))
+        for values, valid in features.values():
+            digest.update(repr(valid[row]).encode())
+            digest.update(_bytes_of(values[row, : valid[row]]))
+        keys.append(digest.digest())
+    return keys
+
+
+def _bytes_of(values: Tensor) -> Any:
+    return values.reshape(-1).view(torch.uint8).numpy()
+
+
+def _cut(answers: TeacherAnswers, row: int) -> Row:
+    parts = {name: _cut_outputs(outputs, row) for name, outputs in answers.members.items()}
+    if not any(answers.combined is outputs for outputs in answers.members.values()):
+        parts[_COMBINED] = _cut_outputs(answers.combined, row)
+    return parts
+
+
+def _cut_outputs(outputs: Outputs, row: int) -> dict[str, Tensor]:
+    named = {"logits": outputs.logits, "dimensions": outputs.dimensions, "embedding": outputs.embedding}
+    named |= {f"embeddings/{name}": value for name, value in outputs.embeddings.items()}
+    return {name: value[row].detach().cpu().clone() for name, value in named.items() if value is not None}
+
+
+def _join(rows: Sequence[Mapping[str, Tensor]], device: torch.device) -> Outputs:
+    stacked = {name: torch.stack([row[name] for row in rows]).to(device) for name in rows[0]}
+    return Outputs(
+        logits=stacked.get("logits"),
+        dimensions=stacked.get("dimensions"),
+        embedding=stacked.get("embedding"),
+        embeddings={name.partition("/")[2]: value for name, value in stacked.items() if "/" in name},
+    )
