@@ -73,7 +73,11 @@ def judge_other_corpus(
     relabelled = RelabelledCorpus(corpus, classes, _choose_own_labels(corpus, label_set))
     remarks += _check_same_named(folder, run, corpus)
     data: SpeechDataModule = build(
-        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir}), corpus=relabelled, protocol=AllClips(), fold=0, seed=config.seed
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None}),
+        corpus=relabelled,
+        protocol=AllClips(),
+        fold=0,
+        seed=config.seed,
     )
     with console.progress("decoding audio") as data.progress:
         data.setup()

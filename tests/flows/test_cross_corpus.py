@@ -29,6 +29,7 @@ def run_folder(workplace: Path) -> Path:
         patch.setenv("SER_KD_RUNS", str(workplace / "runs"))
         patch.setenv("SER_KD_CACHE", str(workplace / "cache"))
         words = ["experiments=demo/student", "corpus=demo", *SMALL, "trainer.max_epochs=1", "experiment=cross_corpus"]
+        words.append("datamodule.withhold=1/2")  # which must not reach the other corpus
         assert main(["train", *words]) == 0
     return only_run(workplace, "cross_corpus")
 
