@@ -183,7 +183,7 @@ def _tell_protocol(protocol: ProtocolRecord, folds: list[int], selections: list[
     return [
         ("name", protocol.name),
         ("fingerprint", protocol.fingerprint),
-        ("folds run", f"{ran} of {protocol.folds} (counted from 0)"),
+        ("folds run", f"fold{'s' if len(folds) > 1 else ''} {ran} (of folds 0 to {protocol.folds - 1})"),
         ("validation", protocol.validation.replace("_", " ")),
         ("selected on", ", ".join(selections).replace("test", "TEST")),
         ("label set", protocol.label_set),

@@ -27,7 +27,8 @@ def parse_words(words: Sequence[str], catalog: Catalog) -> list[Override]:
         catalog: Takes in the experiment files that are chosen by path.
 
     Raises:
-        ConfigError: For words outside the grammar, several values for one key, Hydra's own keys and missing experiment files.
+        ConfigError: For words outside the grammar, several values for one key, Hydra's own keys, missing experiment files, and a
+            key that is given twice with different values.
     """
     parser = OverridesParser.create()
     overrides, faults = [], []
@@ -47,7 +48,7 @@ def parse_words(words: Sequence[str], catalog: Catalog) -> list[Override]:
                 )
             else:
                 overrides.append(override)
-    raise_faults(faults)
+    raise_faults([*faults, *_find_contradictions(overrides)])
     return overrides
 
 
@@ -75,6 +76,23 @@ def check_names_and_options(overrides: Sequence[Override], task: str, catalog: C
         elif catalog.is_group(key) and not override.is_delete():
             faults += _check_options(key, override.value(), catalog)
     raise_faults(faults)
+
+
+def find_missing_plural(overrides: Sequence[Override], catalog: Catalog) -> list[ConfigError]:
+    """Find ``experiment=`` (the name of the run folder) where ``experiments=`` (the choice of an experiment) was meant."""
+    if any(override.key_or_group == EXPERIMENTS_GROUP for override in overrides):
+        return []
+    named = [str(override.value()) for override in overrides if override.key_or_group == "experiment"]
+    return [
+        ConfigError(
+            f"'{name}' is an experiment, and experiment= only names the run folder.",
+            expected=f"experiments={name}, which trains as the experiment does",
+            got=f"experiment={name}",
+            remedy=f"did you mean experiments={name}?",
+        )
+        for name in named
+        if name in catalog.options(EXPERIMENTS_GROUP)
+    ]
 
 
 @dataclass
@@ -218,6 +236,20 @@ def _several_values(word: str) -> ConfigError:
         got=word,
         remedy=f"for a list write '{key}=[{value}]', for a text with a comma \"{key}='{value}'\"; for several runs give several commands",
     )
+
+
+def _find_contradictions(overrides: Sequence[Override]) -> list[ConfigError]:
+    first: dict[str, str] = {}
+    faults = []
+    for override in overrides:
+        key, word = override.get_key_element().lstrip("+~"), str(override.input_line)
+        if first.setdefault(key, word) != word:
+            faults.append(
+                ConfigError(
+                    f"'{key}' is given twice.", expected="one value", got=f"{first[key]} and {word}", remedy="leave one of them out"
+                )
+            )
+    return faults
 
 
 def _check_options(group: str, value: object, catalog: Catalog) -> list[ConfigError]:

@@ -17,7 +17,15 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog
-from ser_kd.runtime.command_line import already_there, check_names_and_options, is_addition, parse_words, read_root_file, unknown_key
+from ser_kd.runtime.command_line import (
+    already_there,
+    check_names_and_options,
+    find_missing_plural,
+    is_addition,
+    parse_words,
+    read_root_file,
+    unknown_key,
+)
 from ser_kd.runtime.composition_faults import find_broken_interpolations, missing_value, nothing_chosen, translate, unchosen_group
 from ser_kd.runtime.experiment_source import register_experiment_source, unreadable_yaml
 from ser_kd.runtime.faults import join_names, raise_faults
@@ -57,6 +65,7 @@ def compose(
     catalog = Catalog(find_conf_dir() if conf_dir is None else conf_dir.resolve(), roots)
     overrides = parse_words(words, catalog)
     check_names_and_options(overrides, task, catalog)
+    raise_faults(find_missing_plural(overrides, catalog))
     try:
         full, choices = _compose_with_hydra(task, [_hydra_word(override, catalog) for override in overrides], catalog)
     except (HydraException, OmegaConfBaseException) as fault:

@@ -48,12 +48,13 @@ def make_loggers(
     if mode != "disabled":
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
         # entity, group and settings go through to wandb.init
-        loggers.append(
-            WandbLogger(
-                name=name, save_dir=folder, project=project, offline=mode == "offline",
-                entity=entity, group=group, tags=list(tags), config=dict(config),
-            )
+        logger = WandbLogger(
+            name=name, save_dir=folder, project=project, offline=mode == "offline",
+            entity=entity, group=group, tags=list(tags), config=dict(config),
         )  # fmt: skip
+        # Lightning hands over anonymous=None, at which wandb warns of a setting that nobody made
+        getattr(logger, "_wandb_init", {}).pop("anonymous", None)
+        loggers.append(logger)
     return loggers
 
 

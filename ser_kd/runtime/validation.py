@@ -188,7 +188,7 @@ def _advise(value: Any, takes: ValueSchema, place: str) -> str:
         return f"write {place}={int(value)}"
     if value is None:
         return f"give {place} a value"
-    return f"write {place}={_example(takes)}"
+    return f"write {_describe(takes)}, such as {place}={_example(takes)}"
 
 
 def _example(takes: ValueSchema) -> str:

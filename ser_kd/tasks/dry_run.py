@@ -34,7 +34,7 @@ def describe_costs(run: TrainingRun) -> dict[str, str]:
         "teacher": _describe_teacher(run.teacher),
         "cost": f"{macs / 1e6:,.1f} M multiply-accumulates for {pair.waveforms.shape[1]:,} samples",
         "steps": f"{epochs} epochs x {steps} steps of {run.data.batch_size} clips = {epochs * steps:,} steps",
-        "memory": f"about {(activations + weights + teacher) / 2**20:,.0f} MiB "
+        "memory": f"about {(activations + weights + teacher) / 2**20:,.0f} MiB of tensors, beside libraries and data "
         f"(activations {activations / 2**20:,.0f}, weights and optimizer {weights / 2**20:,.0f}, teacher {teacher / 2**20:,.0f})",
         "run folder": str(run.folder),
     }

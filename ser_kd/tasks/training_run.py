@@ -240,9 +240,14 @@ def _fit(
     if not last.is_file():
         fit_statistics(module.student, run.data.plain_train_dataloader())
     start = time.perf_counter()
-    trainer.fit(module, datamodule=run.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    try:
+        trainer.fit(module, datamodule=run.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    except SystemExit as leaving:
+        # Lightning catches Ctrl-C, tidies up and leaves with code 1, which would be our fault
+        if trainer.interrupted:
+            console.warn(f"interrupted in epoch {trainer.current_epoch + 1}; the same command goes on from the last finished epoch")
+            raise KeyboardInterrupt from leaving
+        raise
     seconds = time.perf_counter() - start
     record.timings["fit_s"] = record.timings.get("fit_s", 0.0) + seconds
     record.epochs |= {"run": trainer.current_epoch, "planned": trainer.max_epochs or 0}

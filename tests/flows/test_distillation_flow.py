@@ -140,25 +140,31 @@ def test_refit_trains_on_validation_clips_too(ser_kd, workplace: Path) -> None:
     assert (record.metrics["test/ua"] >= 0) is True
 
 
-def test_an_interrupted_run_goes_on(workplace: Path, ser_kd) -> None:
-    words = ["experiments=wav_to_mfcc/student", *TINY, "trainer.max_epochs=12", "experiment=interrupted"]
+@pytest.mark.parametrize("told", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_run_goes_on(workplace: Path, ser_kd, told: signal.Signals) -> None:
+    words = ["experiments=wav_to_mfcc/student", *TINY, "trainer.max_epochs=12", f"experiment=interrupted/{told.name}"]
     environment = {**os.environ, "SER_KD_RUNS": str(workplace / "runs"), "SER_KD_CACHE": str(workplace / "cache"), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "ser_kd", "train", *words],
         cwd=workplace,
         env=environment,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     last = None
     for _ in range(600):
         time.sleep(0.2)
-        last = next((workplace / "runs" / "interrupted").glob("*/fold=0/seed=0/checkpoints/last.ckpt"), None)
+        last = next((workplace / "runs" / "interrupted" / told.name).glob("*/fold=0/seed=0/checkpoints/last.ckpt"), None)
         if last is not None or process.poll() is not None:
             break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(told)
+    _, told_back = process.communicate()
     assert last is not None
+    if told == signal.SIGINT:  # Ctrl-C
+        assert process.returncode == 130
+        assert "the same command goes on from the last finished epoch" in told_back
+        assert "Stopped." in told_back
     folder = last.parents[1]
     assert json.loads((folder / "record.json").read_text())["status"] == "running"
     steps = int(torch.load(last, weights_only=True)["global_step"])

@@ -14,7 +14,7 @@ from tests.conftest import write_emodb, write_ravdess
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "experiments").glob("*/README.md"))]
-# what a reader on a small machine would add; the words of the page stay as they are
+# what a reader on a small machine would add or write instead
 QUICK = ["scale=tiny", "trainer.max_epochs=1", "trainer.accelerator=cpu", "logger=csv"]
 QUICK_CLIP = ["datamodule.clip_samples=16000"]
 MADE_ELSEWHERE = {"demo"}  # the Makefile's own first target, too long to repeat here
@@ -75,7 +75,8 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
         quick = QUICK if words[1] == "train" else []
         if any(word.startswith("experiments=wav_to_mfcc") for word in line):
             quick = [*quick, *QUICK_CLIP]
-        code, _, errors = ser_kd(*line, *quick)
+        typed = {word.partition("=")[0]: word for word in [*line, *quick]}
+        code, _, errors = ser_kd(*typed.values())
         assert code == 0, f"{shlex.join(words)}\n{errors}"
 
 

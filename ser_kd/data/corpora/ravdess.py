@@ -63,7 +63,8 @@ class RavdessCorpus:
                 got="corpus.root is not set"
                 if self.root is None
                 else (f"{self.root}: no such speech files" if self.root.is_dir() else f"{self.root}: no such folder"),
-                remedy=f"download it from {SOURCE}, licence {LICENCE}, unpack it, and set corpus.root=FOLDER or SER_KD_RAVDESS",
+                remedy=("" if self.root is None else "correct corpus.root; or ")
+                + f"download it from {SOURCE}, licence {LICENCE}, unpack it, and set corpus.root=FOLDER or SER_KD_RAVDESS",
             )
         return Manifest(self.name, tuple(sorted(found, key=lambda u: u.id)), LICENCE)
 

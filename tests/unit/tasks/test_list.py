@@ -34,6 +34,11 @@ def test_everything_experiments_first(shelf, capsys):
     assert "sweeps" not in output
 
 
+def test_one_option_is_shown_with_its_keys(shelf, capsys):
+    assert list_task.run(["student", "large"]) == 0
+    assert capsys.readouterr().out == "# The large one.\nwidth: 60\n"
+
+
 def test_one_group(shelf, capsys):
     assert list_task.run(["student"]) == 0
     assert capsys.readouterr().out == "large  The large one.\nsmall\n"
@@ -44,7 +49,14 @@ def test_experiments_say_where_they_were_searched(shelf, capsys):
     assert str(shelf / "experiments") in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("words", "told"), [(["studnt"], "did you mean 'student'"), (["student", "protocol"], "takes one group")])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["studnt"], "did you mean 'student'"),
+        (["student", "large", "small"], "takes one group"),
+        (["student", "larg"], "did you mean 'large'"),
+    ],
+)
 def test_wrong_words(shelf, words, told):
     with pytest.raises(ConfigError, match=told):
         list_task.run(words)
