@@ -151,6 +151,8 @@ def test_an_interrupted_run_goes_on(workplace: Path, ser_kd, told: signal.Signal
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # a test session in the background was told to ignore Ctrl-C, and its children with it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     last = None
     for _ in range(600):
