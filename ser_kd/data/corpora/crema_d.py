@@ -79,7 +79,8 @@ class CremaD:
                 got="corpus.root is not set"
                 if self.root is None
                 else (f"{self.root}: no such speech files" if self.root.is_dir() else f"{self.root}: no such folder"),
-                remedy=f"get it from {SOURCE}, licence {LICENCE}, and set corpus.root=FOLDER or SER_KD_CREMA_D",
+                remedy=("" if self.root is None else "correct corpus.root; or ")
+                + f"get it from {SOURCE}, licence {LICENCE}, and set corpus.root=FOLDER or SER_KD_CREMA_D",
             )
         genders = _read_genders([folder.parent / "VideoDemographics.csv", folder / "VideoDemographics.csv"])
         utterances = [_make_utterance(path, match, genders) for path, match in matches.items() if match is not None]

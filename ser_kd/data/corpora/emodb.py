@@ -81,7 +81,8 @@ class EmoDb:
                 got="corpus.root is not set"
                 if self.root is None
                 else (f"{self.root}: no such speech files" if self.root.is_dir() else f"{self.root}: no such folder"),
-                remedy=f"download it from {SOURCE}, licence: {LICENCE}, unpack it, and set corpus.root=FOLDER or SER_KD_EMODB",
+                remedy=("" if self.root is None else "correct corpus.root; or ")
+                + f"download it from {SOURCE}, licence: {LICENCE}, unpack it, and set corpus.root=FOLDER or SER_KD_EMODB",
             )
         utterances = [_make_utterance(path, match) for path, match in matches.items() if match is not None]
         foreign = {path.stem: "not named as a clip of EmoDB (03a01Fa)" for path, match in matches.items() if match is None}
