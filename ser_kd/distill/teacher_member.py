@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ser_kd.contracts.batch import ModelInput
-from ser_kd.contracts.emotions import LabelSet, canonical_emotion
-from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Outputs
 from ser_kd.contracts.records import TeacherRecord
 
@@ -41,7 +41,7 @@ class ClassMapping:
         Raises:
             ConfigError: If the teacher knows nothing of one of the student's classes.
         """
-        found = [_class_of(label_set, emotion) for emotion in teacher_classes]
+        found = [label_set.find_class(emotion) for emotion in teacher_classes]
         missing = [label for label in label_set.labels if label not in found]
         if missing:
             raise ConfigError(
@@ -68,13 +68,6 @@ class ClassMapping:
             for position in range(self.width)
         ]
         return torch.stack(columns, dim=1)
-
-
-def _class_of(label_set: LabelSet, emotion: str) -> str | None:
-    try:
-        return label_set.class_of(canonical_emotion(emotion))
-    except DataError:
-        return None
 
 
 class TeacherMember:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal, get_args
 
 import torch
@@ -18,7 +19,7 @@ from ser_kd.losses.slots import take_embedding, take_teacher_embedding
 Reduction = Literal["mean", "sum"]
 
 
-class _Relational(nn.Module):
+class _Relational(nn.Module, ABC):
     """What both relations share: where the embeddings come from, and how differences become one number."""
 
     needs_teacher = True
@@ -45,9 +46,9 @@ class _Relational(nn.Module):
         self.teacher_embedding = teacher_embedding
         self.reduction: Reduction = reduction
 
+    @abstractmethod
     def relate(self, embeddings: Tensor) -> Tensor:
         """Give the relations within one batch of embeddings (B, D), of at least ``minimum_batch`` clips."""
-        raise NotImplementedError
 
     def forward(self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None) -> Tensor:
         """Compare the relations of the batch.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from ser_kd.storage.hashing import hash_data
 from ser_kd.tasks.finished_runs import load_student, read_finished_run
 
 
-def make_teacher(spec: TeacherSpec, fold: ProtocolFold, corpus: str, seed: int, runs_root: Path, corpus_words: str = "") -> TeacherEnsemble:
+def make_teacher(
+    spec: TeacherSpec, fold: ProtocolFold, corpus: str, seed: int, runs_root: Path, corpus_words: Sequence[str] = ()
+) -> TeacherEnsemble:
     """Load every member for a student's fold.
 
     Args:
@@ -47,7 +51,7 @@ def identify_teacher(ensemble: TeacherEnsemble) -> str:
 
 
 def _find_folders(
-    spec: TeacherSpec, name: str, source: MemberSource, fold: ProtocolFold, seed: int, runs_root: Path, corpus_words: str
+    spec: TeacherSpec, name: str, source: MemberSource, fold: ProtocolFold, seed: int, runs_root: Path, corpus_words: Sequence[str]
 ) -> dict[str, Path]:
     own_seed = source.get("seed")
     chosen = seed if own_seed is None else own_seed
@@ -55,7 +59,7 @@ def _find_folders(
     if template is not None:
         return {name: Path(template.replace("{fold}", str(fold.fold)).replace("{seed}", str(chosen)))}
     experiment = str(source.get("experiment"))
-    command = " ".join(["ser-kd train", f"experiments={experiment}", *corpus_words.split(), f"fold={fold.fold}", f"seed={chosen}"])
+    command = shlex.join(["ser-kd", "train", f"experiments={experiment}", *corpus_words, f"fold={fold.fold}", f"seed={chosen}"])
     exact = own_seed is not None
     if spec.answers == "all":
         return {name: find_teacher_run(runs_root, experiment, fold, chosen, command, exact_seed=exact)}

@@ -139,7 +139,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     teacher = None
     if spec is not None:
         corpus_words = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
-        teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, " ".join(corpus_words))
+        teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words)
     plain = OmegaConf.to_container(config, resolve=True)
     identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None)  # type: ignore[arg-type]
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
