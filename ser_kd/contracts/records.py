@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ser_kd.contracts.errors import DataError
-
-SCHEMA_VERSION = 1
+from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, read_versioned, restore_metrics
 
 
 @dataclass
@@ -155,7 +152,7 @@ class RunRecord:
 
     def to_json(self) -> str:
         """Write the record as strict JSON; NaN becomes null."""
-        return json.dumps(_nan_to_null(asdict(self)), indent=2, allow_nan=False, sort_keys=True) + "\n"
+        return format_record(asdict(self))
 
     @classmethod
     def from_json(cls, text: str, source: str = "record.json") -> RunRecord:
@@ -168,141 +165,15 @@ class RunRecord:
         Raises:
             DataError: If the text is no JSON, of another schema version, or misses a key.
         """
-        data = _read_versioned(text, source, "the run was damaged: delete its folder and train it again", "train the run again")
+        data = read_versioned(text, source, "the run was damaged: delete its folder and train it again", "train the run again")
         try:
-            data["metrics"] = {name: math.nan if value is None else value for name, value in data["metrics"].items()}
             data["protocol"] = ProtocolRecord(**data["protocol"])
-            data["teachers"] = [TeacherRecord(**_null_to_nan_metrics(teacher)) for teacher in data["teachers"]]
-            return cls(**data)
-        except (KeyError, TypeError) as fault:
+            data["teachers"] = [TeacherRecord(**restore_metrics(teacher)) for teacher in data["teachers"]]
+            return cls(**restore_metrics(data))
+        except (AttributeError, KeyError, TypeError) as fault:
             raise DataError(
                 f"{source} does not hold what a record holds.",
                 expected=f"the keys {', '.join(f.name for f in fields(cls))}",
                 got=str(fault),
                 remedy="the run was damaged: delete its folder and train it again",
             ) from fault
-
-
-@dataclass
-class CrossCorpusRecord:
-    """What a finished run's model says about all clips of a corpus it was not trained on.
-
-    Metrics are named as in ``RunRecord``, without the split: ``ua``, ``wa``, ``f1_macro``, ``recall_<class>``, ``ua_gender=female``.
-    UA is the mean over the classes the corpus has; an answer of any other class counts as an error.
-
-    Args:
-        name: File name under ``evaluations/``, the corpus' name usually.
-        experiment: Experiment of the run.
-        identity: Identity of the run.
-        fold: Fold of the run.
-        seed: Seed of the run.
-        trained_on: Corpus the run was trained on.
-        corpus: Corpus that was judged.
-        fingerprint: Hash of the judged ids and their classes; two evaluations compare only where it is equal.
-        checkpoint: ``best`` or ``last``.
-        restricted: Whether the model could only answer with classes the corpus has.
-        classes: Classes of the model in logit order.
-        mapping: Label of the corpus -> class of the model it was counted as.
-        unmapped: Label of the corpus that the model does not know -> clips left out.
-        absent: Classes of the model of which the corpus has no clip.
-        clips: Clips judged.
-        class_counts: Clips judged per class, in class order.
-        speakers: Speakers judged.
-        metrics: See above.
-        undefined: Metric name -> why it is NaN.
-        confusion: C x C counts, rows true, columns predicted.
-        sample_rate_hz: Sample rate of the audio.
-        clips_left_out: Utterance id -> why it could not be used.
-        warnings: Whatever a reader must know to compare.
-        packages: Package -> version.
-        git_revision: As in ``RunRecord``.
-        command: The command line that makes this evaluation again.
-        finished_at: ISO time, UTC.
-    """
-
-    name: str
-    experiment: str
-    identity: str
-    fold: int
-    seed: int
-    trained_on: str
-    corpus: str
-    fingerprint: str
-    checkpoint: str
-    restricted: bool
-    classes: list[str]
-    mapping: dict[str, str]
-    unmapped: dict[str, int]
-    absent: list[str]
-    clips: int
-    class_counts: list[int]
-    speakers: int
-    metrics: dict[str, float] = field(default_factory=dict)
-    undefined: dict[str, str] = field(default_factory=dict)
-    confusion: list[list[int]] = field(default_factory=list)
-    sample_rate_hz: int = 16_000
-    clips_left_out: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    packages: dict[str, str] = field(default_factory=dict)
-    git_revision: str | None = None
-    command: str = ""
-    finished_at: str = ""
-    schema_version: int = SCHEMA_VERSION
-
-    def to_json(self) -> str:
-        """Write the record as strict JSON; NaN becomes null."""
-        return json.dumps(_nan_to_null(asdict(self)), indent=2, allow_nan=False, sort_keys=True) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, source: str = "evaluation.json") -> CrossCorpusRecord:
-        """Read the record back; null metrics become NaN, unknown keys of later versions are refused.
-
-        Args:
-            text: The file's text.
-            source: Named in errors.
-
-        Raises:
-            DataError: If the text is no JSON, of another schema version, or misses a key.
-        """
-        again = "evaluate the run again: ser-kd evaluate run=… corpus=…"
-        data = _read_versioned(text, source, again, again)
-        try:
-            return cls(**_null_to_nan_metrics(data))
-        except (AttributeError, TypeError) as fault:
-            raise DataError(
-                f"{source} does not hold what an evaluation holds.",
-                expected=f"the keys {', '.join(f.name for f in fields(cls))}",
-                got=str(fault),
-                remedy=again,
-            ) from fault
-
-
-def _read_versioned(text: str, source: str, remedy: str, again: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as fault:
-        raise DataError(f"{source} is not a readable record.", expected="a JSON object", got=str(fault), remedy=remedy) from fault
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise DataError(
-            f"{source} was written by another version of ser_kd.",
-            expected=f"schema_version {SCHEMA_VERSION}",
-            got=f"schema_version {version}",
-            remedy=f"read it with the version that wrote it, or {again}",
-        )
-    return dict(data)
-
-
-def _nan_to_null(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {name: _nan_to_null(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_nan_to_null(part) for part in value]
-    return value
-
-
-def _null_to_nan_metrics(part: dict[str, Any]) -> dict[str, Any]:
-    metrics = {name: math.nan if value is None else value for name, value in part.get("metrics", {}).items()}
-    return {**part, "metrics": metrics}

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ser_kd.contracts.records import CrossCorpusRecord, RunRecord
+from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
+from ser_kd.contracts.records import RunRecord
 from ser_kd.storage.atomic import replace_file, write_text
 from ser_kd.storage.hashing import hash_data
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
 from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.errors import ConfigError, LeakageError, SerKdError
-from ser_kd.contracts.records import CrossCorpusRecord, RunRecord
+from ser_kd.contracts.records import RunRecord
 from ser_kd.data.corpora.manifest_csv import ManifestCsvCorpus
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.manifest import Corpus

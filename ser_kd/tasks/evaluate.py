@@ -8,8 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
 from ser_kd.contracts.errors import ConfigError, LeakageError
-from ser_kd.contracts.records import CrossCorpusRecord
 from ser_kd.data.manifest import describe_left_out
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose

@@ -48,6 +48,7 @@ TORCH_FREE = (
     "contracts/errors.py",
     "contracts/emotions.py",
     "contracts/records.py",
+    "contracts/cross_corpus_record.py",
     "storage/audio_files.py",
     "storage/atomic.py",
     "storage/hashing.py",

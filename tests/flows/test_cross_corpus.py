@@ -11,7 +11,8 @@ import torch
 
 from ser_kd.__main__ import main
 from ser_kd.contracts.batch import ModelInput
-from ser_kd.contracts.records import CrossCorpusRecord, RunRecord
+from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
+from ser_kd.contracts.records import RunRecord
 from ser_kd.storage.audio_files import read_audio
 from ser_kd.tasks.finished_runs import load_student
 from tests.conftest import write_emodb

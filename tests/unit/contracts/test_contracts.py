@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
 from ser_kd.contracts.emotions import DimensionRange, LabelSet, canonical_emotion
 from ser_kd.contracts.errors import ConfigError, DataError, LeakageError, ParityError, ShapeError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
-from ser_kd.contracts.records import CrossCorpusRecord, ProtocolRecord, RunRecord, TeacherRecord
+from ser_kd.contracts.records import ProtocolRecord, RunRecord, TeacherRecord
 from ser_kd.contracts.shapes import check_finite, check_rank, check_same_shape
 
 

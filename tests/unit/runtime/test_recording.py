@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.contracts.records import CrossCorpusRecord
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
 from ser_kd.runtime.recording import identify, read_record, write_evaluation, write_predictions
 from ser_kd.runtime.tracking import choose_mode

@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ser_kd.contracts.batch import ModelInput
+from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
 from ser_kd.contracts.errors import ConfigError, LeakageError
 from ser_kd.contracts.outputs import Outputs
-from ser_kd.contracts.records import CrossCorpusRecord, ProtocolRecord, RunRecord
+from ser_kd.contracts.records import ProtocolRecord, RunRecord
 from ser_kd.data.corpora.emodb import EmoDb
 from ser_kd.data.corpora.manifest_csv import ManifestCsvCorpus
 from ser_kd.data.corpora.ravdess import RavdessCorpus

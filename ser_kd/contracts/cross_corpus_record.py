@@ -1,0 +1,102 @@
+"""What a finished run's model does on another corpus, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+
+from ser_kd.contracts.errors import DataError
+from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, read_versioned, restore_metrics
+
+
+@dataclass
+class CrossCorpusRecord:
+    """What a finished run's model says about all clips of a corpus it was not trained on.
+
+    Metrics are named as in ``RunRecord``, without the split: ``ua``, ``wa``, ``f1_macro``, ``recall_<class>``, ``ua_gender=female``.
+    UA is the mean over the classes the corpus has; an answer of any other class counts as an error.
+
+    Args:
+        name: File name under ``evaluations/``, the corpus' name usually.
+        experiment: Experiment of the run.
+        identity: Identity of the run.
+        fold: Fold of the run.
+        seed: Seed of the run.
+        trained_on: Corpus the run was trained on.
+        corpus: Corpus that was judged.
+        fingerprint: Hash of the judged ids and their classes; two evaluations compare only where it is equal.
+        checkpoint: ``best`` or ``last``.
+        restricted: Whether the model could only answer with classes the corpus has.
+        classes: Classes of the model in logit order.
+        mapping: Label of the corpus -> class of the model it was counted as.
+        unmapped: Label of the corpus that the model does not know -> clips left out.
+        absent: Classes of the model of which the corpus has no clip.
+        clips: Clips judged.
+        class_counts: Clips judged per class, in class order.
+        speakers: Speakers judged.
+        metrics: See above.
+        undefined: Metric name -> why it is NaN.
+        confusion: C x C counts, rows true, columns predicted.
+        sample_rate_hz: Sample rate of the audio.
+        clips_left_out: Utterance id -> why it could not be used.
+        warnings: Whatever a reader must know to compare.
+        packages: Package -> version.
+        git_revision: As in ``RunRecord``.
+        command: The command line that makes this evaluation again.
+        finished_at: ISO time, UTC.
+    """
+
+    name: str
+    experiment: str
+    identity: str
+    fold: int
+    seed: int
+    trained_on: str
+    corpus: str
+    fingerprint: str
+    checkpoint: str
+    restricted: bool
+    classes: list[str]
+    mapping: dict[str, str]
+    unmapped: dict[str, int]
+    absent: list[str]
+    clips: int
+    class_counts: list[int]
+    speakers: int
+    metrics: dict[str, float] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
+    confusion: list[list[int]] = field(default_factory=list)
+    sample_rate_hz: int = 16_000
+    clips_left_out: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    packages: dict[str, str] = field(default_factory=dict)
+    git_revision: str | None = None
+    command: str = ""
+    finished_at: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Write the record as strict JSON; NaN becomes null."""
+        return format_record(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "evaluation.json") -> CrossCorpusRecord:
+        """Read the record back; null metrics become NaN, unknown keys of later versions are refused.
+
+        Args:
+            text: The file's text.
+            source: Named in errors.
+
+        Raises:
+            DataError: If the text is no JSON, of another schema version, or misses a key.
+        """
+        again = "evaluate the run again: ser-kd evaluate run=… corpus=…"
+        data = read_versioned(text, source, again, again)
+        try:
+            return cls(**restore_metrics(data))
+        except (AttributeError, TypeError) as fault:
+            raise DataError(
+                f"{source} does not hold what an evaluation holds.",
+                expected=f"the keys {', '.join(f.name for f in fields(cls))}",
+                got=str(fault),
+                remedy=again,
+            ) from fault

@@ -1,0 +1,59 @@
+"""How records are written as strict JSON and read back: one schema version, NaN as null."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from ser_kd.contracts.errors import DataError
+
+SCHEMA_VERSION = 1
+
+
+def format_record(data: dict[str, Any]) -> str:
+    """Put plain data into strict JSON with sorted keys; NaN and infinity become null."""
+    return json.dumps(_nan_to_null(data), indent=2, allow_nan=False, sort_keys=True) + "\n"
+
+
+def read_versioned(text: str, source: str, remedy: str, again: str) -> dict[str, Any]:
+    """Read the JSON object of a record of this schema version.
+
+    Args:
+        text: The file's text.
+        source: Named in errors.
+        remedy: What to do about a file that is no record.
+        again: What makes the record anew, for one of another version.
+
+    Raises:
+        DataError: If the text is no JSON object, or of another schema version.
+    """
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as fault:
+        raise DataError(f"{source} is not a readable record.", expected="a JSON object", got=str(fault), remedy=remedy) from fault
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{source} was written by another version of ser_kd.",
+            expected=f"schema_version {SCHEMA_VERSION}",
+            got=f"schema_version {version}",
+            remedy=f"read it with the version that wrote it, or {again}",
+        )
+    return dict(data)
+
+
+def restore_metrics(part: dict[str, Any]) -> dict[str, Any]:
+    """Turn the nulls among a record's ``metrics`` back into NaN."""
+    metrics = {name: math.nan if value is None else value for name, value in part.get("metrics", {}).items()}
+    return {**part, "metrics": metrics}
+
+
+def _nan_to_null(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _nan_to_null(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_nan_to_null(part) for part in value]
+    return value
