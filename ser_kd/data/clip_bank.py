@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.functional.keyed_random import hash_text
-from ser_kd.storage.audio_files import AUDIO_SUFFIXES, read_audio
+from ser_kd.storage.audio_files import AUDIO_SUFFIXES, list_audio, read_audio
 
 Split = Literal["all", "train", "validation", "test"]
 
@@ -123,15 +123,14 @@ class ClipBank(HeldClips):
 
 
 def _choose_files(root: Path, split: str) -> dict[str, Path]:
-    found = [path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")]
-    if not found:
+    files = list_audio(root)
+    if not files:
         raise DataError(
             "There is no audio for the clip bank.",
             expected=f"a folder with audio files ({', '.join(AUDIO_SUFFIXES)})",
             got=f"{root}: {'none of them' if root.is_dir() else 'no such folder'}",
             remedy="set root to the folder of your noises or room responses",
         )
-    files = {path.relative_to(root).as_posix(): path for path in found}
     mixed = sorted(files, key=lambda name: (hash_text(name), name))
     first, last = (round(share * len(mixed)) for share in FILE_SHARES[split])
     chosen = sorted(mixed[first:last])

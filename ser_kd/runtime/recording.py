@@ -11,6 +11,7 @@ from typing import Any
 from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
 from ser_kd.contracts.records import RunRecord
 from ser_kd.storage.atomic import replace_file, write_text
+from ser_kd.storage.audio_files import list_audio
 from ser_kd.storage.hashing import hash_data
 
 NOT_SCIENCE = ("paths", "logger", "dry_run", "experiment", "experiments", "fold", "seed", "callbacks", "name")
@@ -28,7 +29,8 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
     """Hash everything that changes the science of a run.
 
     Fold and seed are not part of it (they stand in the folder name), nor are devices, workers, loggers and paths. The protocol's
-    fingerprint stands for the data, and the teacher's identity for the teacher, however it was named.
+    fingerprint stands for the data, the teacher's identity for the teacher, however it was named, and names and sizes of the audio
+    files for a folder of noises or rooms (a ``root`` below ``views``), wherever it lies.
 
     Args:
         config: Resolved configuration as plain data.
@@ -44,7 +46,19 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
             continue
         left_out = NOT_SCIENCE_WITHIN.get(name, ())
         science[name] = {k: v for k, v in value.items() if k not in left_out} if isinstance(value, Mapping) else value
+    science["views"] = _name_folders_by_content(science.get("views"))
     return hash_data([science, protocol_fingerprint, teacher_identity])
+
+
+def _name_folders_by_content(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {
+            name: [[file, path.stat().st_size] for file, path in list_audio(Path(value)).items()]
+            if name == "root" and isinstance(value, str)
+            else _name_folders_by_content(value)
+            for name, value in node.items()
+        }
+    return [_name_folders_by_content(part) for part in node] if isinstance(node, list) else node
 
 
 def read_record(folder: Path) -> RunRecord | None:

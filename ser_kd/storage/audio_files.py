@@ -14,6 +14,16 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opu
 """File name endings that are taken for audio when a folder is read."""
 
 
+def list_audio(root: Path) -> dict[str, Path]:
+    """Find the audio files below a folder by their endings; hidden ones are left out.
+
+    Returns:
+        Name below the folder (with /) -> path, in the order of the names; empty where there is no such folder.
+    """
+    found = [path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")]
+    return dict(sorted((path.relative_to(root).as_posix(), path) for path in found))
+
+
 def read_audio(path: Path, sample_rate_hz: int, start_s: float = 0.0, end_s: float | None = None) -> np.ndarray:
     """Read a stretch of a file, mixed to mono by the mean of its channels and resampled by soxr HQ.
 

@@ -54,6 +54,20 @@ def test_what_changes_the_science_changes_the_identity(section: str, key: str, v
     assert identify(changed(section, key, value), "print", "t") != identify(CONFIG, "print", "t")
 
 
+def test_a_folder_of_noises_counts_by_its_files_and_not_by_its_place(tmp_path: Path) -> None:
+    def name(folder: str, files: dict[str, int]) -> str:
+        for file, size in files.items():
+            (tmp_path / folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / file).write_bytes(bytes(size))
+        views = {"student": {"transforms": [{"bank": {"root": str(tmp_path / folder), "split": "train"}}]}}
+        return identify({**CONFIG, "views": views}, "print", "t")
+
+    here = name("here", {"rain/a.wav": 10, "b.flac": 20})
+    assert name("there", {"rain/a.wav": 10, "b.flac": 20, "readme.txt": 5}) == here
+    assert name("longer", {"rain/a.wav": 11, "b.flac": 20}) != here
+    assert name("more", {"rain/a.wav": 10, "b.flac": 20, "c.wav": 1}) != here
+
+
 def test_data_and_teacher_are_part_of_the_identity() -> None:
     assert (
         len(
