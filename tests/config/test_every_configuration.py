@@ -30,7 +30,7 @@ GROUPS = {
     "protocol/by_corpus": 5,
     "scale": 3,
     "student": 7,
-    "teacher": 3,
+    "teacher": 4,
     "trainer": 3,
     "views": 5,
 }
@@ -62,6 +62,15 @@ def test_experiments_compose_at_every_scale(name: str, scale: str) -> None:
         config = compose("train", [f"experiments={name}", f"scale={scale}", *words])
         check_config(config)
         assert config.experiment == name
+
+
+DISTILLED = [name for name in EXPERIMENTS if compose("train", [f"experiments={name}"]).teacher is not None]
+
+
+@pytest.mark.parametrize("name", [name for name in DISTILLED if name.startswith("wav_to_mfcc/")])
+def test_another_teacher_takes_the_place_of_an_experiments_own(name: str) -> None:
+    teacher = compose("train", [f"experiments={name}", "teacher=scratch_ensemble", "teacher.answers=cross_fitted"]).teacher
+    assert list(build(teacher).members) == ["resnet_0", "resnet_1", "resnet_2"]
 
 
 @pytest.mark.parametrize("group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "frontend", "scale"}))
