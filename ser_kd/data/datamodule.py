@@ -19,6 +19,7 @@ from ser_kd.data.decoded_audio import DecodedAudio, decode_corpus
 from ser_kd.data.manifest import Corpus, Manifest
 from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, ProtocolFold
 from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
+from ser_kd.data.resumable_loader import ResumableLoader
 from ser_kd.data.sampling import Balance, KeyedBatchSampler
 
 
@@ -201,9 +202,9 @@ class SpeechDataModule(lightning.LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
         )
-        return DataLoader(
+        return ResumableLoader(
             dataset,
-            batch_sampler=sampler,
+            sampler,
             collate_fn=SpeechCollation(self.clip_samples, self.padding, random_crop=training, class_names=self.label_set.labels),
             num_workers=self.workers,
             persistent_workers=False,

@@ -76,6 +76,7 @@ class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
         self.world_size = world_size
         self.drop_last = drop_last
         self.epoch = 0
+        self._to_skip = 0
 
     @property
     def sampler(self) -> KeyedBatchSampler:
@@ -86,12 +87,17 @@ class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
         """Choose the epoch whose order comes next."""
         self.epoch = epoch
 
+    def skip_batches(self, count: int) -> None:
+        """Leave out the first batches of the next pass, and only of that one."""
+        self._to_skip = count
+
     def __len__(self) -> int:
         whole, rest = divmod(len(self.lengths), self.batch_size * self.world_size)
         return whole + int(rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for batch in self._global_batches():
+        first, self._to_skip = self._to_skip, 0
+        for batch in self._global_batches()[first:]:
             mine = batch[self.rank :: self.world_size]
             if mine:
                 yield [(self.epoch, index) for index in mine]

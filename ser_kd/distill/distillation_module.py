@@ -15,6 +15,7 @@ from ser_kd.contracts.interfaces import Teacher
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.distill.answer_memory import AnswerMemory
 from ser_kd.distill.objective import Objective
+from ser_kd.distill.running_means import RunningMeans
 from ser_kd.distill.schedules import Schedule
 from ser_kd.distill.views import Views
 from ser_kd.metrics.panel import MetricPanel, PanelResult
@@ -77,6 +78,7 @@ class DistillationModule(lightning.LightningModule):
         self.panels = nn.ModuleDict({split: MetricPanel(self.classes, group_values=group_values or {}) for split in ("validation", "test")})
         self.results: dict[str, PanelResult] = {}
         self.predictions: dict[str, list[dict[str, Any]]] = {"validation": [], "test": []}
+        self.means = RunningMeans()
 
     @property
     def teacher(self) -> Teacher | None:
@@ -107,14 +109,23 @@ class DistillationModule(lightning.LightningModule):
             answers = self._whom_to_ask().answer(teacher_input, batch.speakers)
         outputs = self.student(student_input)
         loss, parts = self.objective(outputs, shared, answers, progress)
-        size = len(batch)
+        heard = {"loss": loss, **parts}
         if answers is not None and answers.combined.logits is not None:
-            confidence = answers.combined.logits.softmax(dim=1).amax(dim=1).mean()
-            self.log("train/teacher_confidence", confidence, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-        for name, value in parts.items():
-            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
+            heard["teacher_confidence"] = answers.combined.logits.softmax(dim=1).amax(dim=1).mean()
+        self.means.add(heard, len(batch))
+        if self.trainer.is_last_batch:
+            for name, mean in self.means.finish(self._sum_over_ranks).items():
+                self.log(f"train/{name}", mean, on_step=False, on_epoch=True, batch_size=1)
         return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the epoch's means so far."""
+        checkpoint["epoch_means"] = self.means.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with them."""
+        if "epoch_means" in checkpoint:
+            self.means.load_state_dict(checkpoint["epoch_means"])
 
     def on_train_epoch_end(self) -> None:
         """Log the learning rate of the epoch's last step."""
@@ -152,6 +163,9 @@ class DistillationModule(lightning.LightningModule):
         schedule = self.learning_rate_schedule
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: schedule.value(self.progress))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _sum_over_ranks(self, part: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(part, reduce_op="sum")  # type: ignore[return-value]
 
     def _begin(self, split: str) -> None:
         self._panel(split).reset()

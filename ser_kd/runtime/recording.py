@@ -14,7 +14,7 @@ from ser_kd.storage.atomic import replace_file, write_text
 from ser_kd.storage.audio_files import list_audio
 from ser_kd.storage.hashing import hash_data
 
-NOT_SCIENCE = ("paths", "logger", "dry_run", "experiment", "experiments", "fold", "seed", "callbacks", "name")
+NOT_SCIENCE = ("paths", "logger", "dry_run", "experiment", "experiments", "fold", "seed", "callbacks", "name", "checkpoint_minutes")
 """Keys of a configuration that change where and how a run is made, not what it finds."""
 
 NOT_SCIENCE_WITHIN = {

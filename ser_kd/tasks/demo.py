@@ -31,7 +31,8 @@ def run(arguments: list[str]) -> int:
         check_config(config)
         configs.append(config)
     from ser_kd.tasks import check, report  # late: torch and lightning take seconds to import
-    from ser_kd.tasks.training_run import execute_run, prepare_run
+    from ser_kd.tasks.run_execution import execute_run
+    from ser_kd.tasks.training_run import prepare_run
 
     start = time.perf_counter()
     steps = len(STORY) + 2

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -22,6 +21,7 @@ from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.progress import quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import read_record
+from ser_kd.storage.checkpoints import read_checkpoint
 
 
 def read_finished_run(folder: Path) -> RunRecord:
@@ -71,16 +71,15 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
     config = read_run_config(folder)
     model: nn.Module = build(config.student, classes=len(record.protocol.classes))
     path = folder / "checkpoints" / f"{checkpoint}.ckpt"
-    try:
-        # weights only: a checkpoint is data, never code
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        weights = {name.removeprefix("student."): value for name, value in state.items() if name.startswith("student.")}
-        model.load_state_dict(weights)
-    except FileNotFoundError as fault:
+    if not path.is_file():
         raise DataError(
             "The run has no such checkpoint.", expected=str(path), got="no file", remedy="choose checkpoint=last, or train it again"
-        ) from fault
-    except Exception as fault:
+        )
+    state: dict[str, Any] = read_checkpoint(path).get("state_dict", {})
+    try:
+        weights = {name.removeprefix("student."): value for name, value in state.items() if name.startswith("student.")}
+        model.load_state_dict(weights)
+    except RuntimeError as fault:
         raise DataError(
             "The checkpoint cannot be loaded.",
             expected="the weights of the model in config.yaml",

@@ -22,7 +22,8 @@ def run(arguments: list[str]) -> int:
     check_config(config)
     # late: torch and lightning take seconds to import, and a typo should be told at once
     from ser_kd.tasks.dry_run import describe_costs
-    from ser_kd.tasks.training_run import execute_run, prepare_run
+    from ser_kd.tasks.run_execution import execute_run
+    from ser_kd.tasks.training_run import prepare_run
 
     prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *arguments]))
     console.show(prepared.fold.describe())

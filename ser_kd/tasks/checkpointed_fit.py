@@ -1,0 +1,104 @@
+"""The training itself, from wherever it stopped, with the checkpoints that let it go on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from ser_kd.contracts.records import RunRecord
+from ser_kd.distill.distillation_module import DistillationModule
+from ser_kd.distill.fitting import fit_statistics
+from ser_kd.runtime.generator_states import GeneratorStates
+from ser_kd.runtime.safe_points import SafePoints
+from ser_kd.storage.atomic import write_text
+from ser_kd.storage.checkpoints import read_checkpoint
+from ser_kd.tasks.training_run import TrainingRun
+
+
+class _StopAfter(Callback):
+    """Ends training after a number of epochs, while schedules keep their planned length."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
+def fit_run(
+    run: TrainingRun, module: DistillationModule, checkpoints: Path, loggers: Any, stop_after: int | None, record: RunRecord
+) -> lightning.Trainer:
+    """Train to the end, from the last checkpoint where there is one.
+
+    Args:
+        run: The prepared run.
+        module: What is trained.
+        checkpoints: Folder of ``last.ckpt`` and ``best.ckpt`` (``latest.ckpt`` without validation).
+        loggers: Lightning's loggers; False for none.
+        stop_after: Epochs after which to stop, while schedules keep their planned length; None for all.
+        record: Gets training time, epochs and what was heard of the teacher.
+
+    Raises:
+        KeyboardInterrupt: At Ctrl-C, after saving.
+        SystemExit: When the system asked the run to stop, after saving (see ``SafePoints``).
+        DataError: If a checkpoint cannot be written, or ``last.ckpt`` cannot be read.
+    """
+    config = run.config
+    monitor = config.monitor if run.fold.validation_set else None
+    last = checkpoints / "last.ckpt"
+    safe_points = SafePoints(last, config.checkpoint_minutes)
+    best = ModelCheckpoint(
+        dirpath=checkpoints, filename="best" if monitor else "latest", monitor=monitor, mode=config.monitor_mode,
+        enable_version_counter=False,
+    )  # fmt: skip
+    callbacks: list[Callback] = [GeneratorStates(), best, safe_points]
+    if config.patience is not None and monitor:
+        callbacks.append(EarlyStopping(monitor, patience=config.patience, mode=config.monitor_mode, check_finite=False))
+    if stop_after is not None:
+        callbacks.append(_StopAfter(stop_after))
+    trainer = run.make_trainer(callbacks, loggers)
+    if not last.is_file():
+        fit_statistics(module.student, run.data.plain_train_dataloader())
+    try:
+        trainer.fit(module, datamodule=run.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    except SystemExit as leaving:
+        # Lightning catches Ctrl-C, tidies up and leaves with code 1, which would be our fault
+        if trainer.interrupted and leaving.code == 1:
+            raise KeyboardInterrupt from leaving
+        raise
+    record.timings["fit_s"] = record.timings.get("fit_s", 0.0) + safe_points.seconds
+    record.epochs |= {"run": trainer.current_epoch, "planned": trainer.max_epochs or 0}
+    if "teacher_confidence" in module.means.finished:
+        record.metrics["train/teacher_confidence"] = module.means.finished["teacher_confidence"]
+    if monitor:
+        record.epochs["best"] = int(read_checkpoint(checkpoints / "best.ckpt")["epoch"]) + 1
+    if trainer.current_epoch < (trainer.max_epochs or 0) and stop_after is None:
+        record.notes.append(f"stopped early after {trainer.current_epoch} of {trainer.max_epochs} epochs")
+    return trainer
+
+
+def choose_epochs(run: TrainingRun, module: DistillationModule, record: RunRecord) -> int:
+    """Train on the training split alone and give the best number of epochs on validation; remembered beside the run."""
+    note = run.folder / "selection.json"
+    if note.is_file():
+        chosen: dict[str, Any] = json.loads(note.read_text())
+    else:
+        checkpoints = run.folder / "checkpoints" / "selection"
+        trainer = fit_run(run, module, checkpoints, False, None, record)
+        trainer.validate(module, datamodule=run.data, ckpt_path=str(checkpoints / "best.ckpt"), verbose=False, weights_only=True)
+        values = module.results["validation"].values
+        metrics = {f"validation/{name}": value for name, value in values.items()}
+        chosen = {"epochs": record.epochs["best"], "metrics": metrics, "fit_s": record.timings["fit_s"]}
+        write_text(note, json.dumps(chosen))
+    record.metrics |= chosen["metrics"]
+    record.timings["fit_s"] = chosen["fit_s"]
+    record.epochs["best"] = chosen["epochs"]
+    record.notes.append(
+        f"refit: {chosen['epochs']} epochs chosen on validation, then trained anew on training and validation clips; "
+        "validation metrics are those of the selection"
+    )
+    return int(chosen["epochs"])

@@ -1,0 +1,144 @@
+"""Train a prepared run, judge it once, and write everything down."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from ser_kd.contracts.records import RunRecord
+from ser_kd.distill.distillation_module import DistillationModule
+from ser_kd.models.costs import count_multiply_accumulates
+from ser_kd.models.freezing import count_parameters
+from ser_kd.models.pretrained import pretrained_sources
+from ser_kd.reports.run_figures import write_run_figures
+from ser_kd.runtime import console
+from ser_kd.runtime.build import build
+from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
+from ser_kd.runtime.recording import now, read_record, write_predictions, write_record
+from ser_kd.runtime.tracking import make_loggers
+from ser_kd.storage.atomic import replace_file, write_text
+from ser_kd.storage.checkpoints import read_checkpoint
+from ser_kd.tasks.checkpointed_fit import choose_epochs, fit_run
+from ser_kd.tasks.training_run import TrainingRun
+from ser_kd.tasks.unfinished_runs import describe_changes
+
+
+def execute_run(run: TrainingRun) -> RunRecord:
+    """Train, select on validation, judge once on test, and write everything down.
+
+    A finished run is found and returned; an interrupted one goes on from its last checkpoint.
+    """
+    found = read_record(run.folder)
+    if found is not None and found.status == "finished":
+        console.note(f"found finished run {run.folder}: nothing to do")
+        return found
+    resumed = (run.folder / "checkpoints" / "last.ckpt").is_file()
+    if found is None:
+        for line in describe_changes(run):
+            console.warn(line)
+    module = run.make_module(with_weights=not resumed)  # whatever cannot work together is told before anything is written
+    record = _new_record(run)
+    if found is not None:
+        _carry_over(found, record, resumed)
+    record.notes += [f"started from the pretrained weights {source}" for source in pretrained_sources(module.student)]
+    write_record(run.folder, record)
+    write_text(run.folder / "config.yaml", OmegaConf.to_yaml(run.config, resolve=True))
+    write_text(run.folder / "protocol.txt", run.fold.describe() + "\n")
+    try:
+        _train_and_judge(run, module, record)
+    except BaseException as fault:
+        # an interrupted run stays 'running' and goes on next time; a broken one says why
+        if isinstance(fault, Exception):
+            record.status, record.failure = "failed", str(fault) or type(fault).__name__
+            write_record(run.folder, record)
+        raise
+    return record
+
+
+def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRecord) -> None:
+    config = run.config
+    last = run.folder / "checkpoints" / "last.ckpt"
+    loggers = make_loggers(
+        run.folder, config.logger.wandb, config.logger.project, config.logger.entity,
+        name=f"{run.experiment} fold {config.fold} seed {config.seed}",
+        group=f"{run.experiment} {run.identity}",
+        tags=[*config.logger.tags, f"fold={config.fold}", f"seed={config.seed}"],
+        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+        resume_step=int(read_checkpoint(last)["global_step"]) if last.is_file() else None,
+    )  # fmt: skip
+    if run.teacher is not None and run.teacher.needs_fit:
+        run.teacher.fit(run.data.val_dataloader(), _device_of(config))
+    chosen_epochs = None
+    if config.refit:
+        chosen_epochs = choose_epochs(run, module, record)
+        run.data.refit()
+        module = run.make_module()
+        record.protocol = run.fold.to_record()
+    trainer = fit_run(run, module, run.folder / "checkpoints", loggers, chosen_epochs, record)
+    weights = run.folder / "checkpoints" / ("last.ckpt" if config.refit else "best.ckpt")
+    if config.refit:
+        with replace_file(run.folder / "checkpoints" / "best.ckpt") as part:
+            shutil.copyfile(weights, part)
+    rows: list[dict[str, Any]] = []
+    for split in ("validation", "test") if run.fold.validation_set else ("test",):
+        start = time.perf_counter()
+        judge = trainer.validate if split == "validation" else trainer.test
+        judge(module, datamodule=run.data, ckpt_path=str(weights), verbose=False, weights_only=True)
+        record.timings[f"{split}_s"] = time.perf_counter() - start
+        result = module.results[split]
+        record.metrics |= {f"{split}/{name}": value for name, value in result.values.items()}
+        record.undefined |= {f"{split}/{name}": reason for name, reason in result.undefined.items()}
+        record.confusion[split] = result.confusion
+        if result.teacher_confusion:
+            record.teacher_confusion[split] = result.teacher_confusion
+        rows += module.predictions[split]
+    record.parameters = count_parameters(module.student)
+    example = next(iter(run.data.test_dataloader())).model_input().take([0])
+    record.multiply_accumulates = count_multiply_accumulates(module.student.cpu(), example)
+    record.input_samples = example.waveforms.shape[1]
+    write_predictions(run.folder, rows)
+    record.status, record.failure, record.finished_at = "finished", "", now()
+    write_record(run.folder, record)
+    write_run_figures(run.folder, record)
+    for logger in loggers:
+        logger.finalize("success")
+
+
+def _device_of(config: DictConfig) -> str:
+    return "cuda" if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+
+
+def _new_record(run: TrainingRun) -> RunRecord:
+    objective = build(run.config.objective)
+    return RunRecord(
+        experiment=run.experiment,
+        identity=run.identity,
+        status="running",
+        seed=run.config.seed,
+        corpus=run.data.corpus.name,
+        protocol=run.fold.to_record(),
+        teachers=[member.record for member in run.teacher.members] if run.teacher else [],
+        teaching=run.teacher.describe() if run.teacher else {},
+        sample_rate_hz=run.data.sample_rate_hz,
+        objective=objective.describe(),
+        clips_left_out=dict(run.data.manifest.left_out),
+        packages=installed_packages(),
+        hardware=describe_hardware(),
+        git_revision=git_revision(Path(__file__).parent),
+        command=run.command,
+        started_at=now(),
+    )
+
+
+def _carry_over(found: RunRecord, record: RunRecord, resumed: bool) -> None:
+    """Tell in the new record of an unfinished run what the old one knew of its beginning."""
+    record.started_at = found.started_at or record.started_at
+    record.notes = [note for note in found.notes if note.startswith("resumed")]
+    if resumed:
+        changed = "" if found.git_revision == record.git_revision else f", by the code of {record.git_revision} after {found.git_revision}"
+        record.notes.append(f"resumed from its last checkpoint{changed}")
