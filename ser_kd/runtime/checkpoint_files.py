@@ -22,7 +22,10 @@ class WholeCheckpoints(TorchCheckpointIO):
             DataError: If the disk is full or the folder cannot be written; the checkpoint before stays.
         """
         with replace_file(Path(path)) as part, part.open("wb") as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as fault:  # torch closes its archive before it lets a full disk be heard of
+                raise fault.__context__ if isinstance(fault.__context__, OSError) else fault from None
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint; see ``read_checkpoint``."""

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -34,6 +35,21 @@ class EpochLines(Callback):
         shown = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train/") or name in _SHOWN}
         text = "  ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
         print(f"epoch {epoch}/{epochs}  {text}  {time.perf_counter() - self._start:.1f} s", flush=True)
+
+
+class TellEpochs(Callback):
+    """Tells another process how far training got, after each epoch.
+
+    Args:
+        tell: Takes ``epoch``, ``epochs`` and the validation metrics that are shown.
+    """
+
+    def __init__(self, tell: Callable[[Mapping[str, float]], None]) -> None:
+        self.tell = tell
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        shown = {name: float(trainer.callback_metrics[name]) for name in _SHOWN if name in trainer.callback_metrics}
+        self.tell({"epoch": float(trainer.current_epoch + 1), "epochs": float(trainer.max_epochs or 0), **shown})
 
 
 _SHOWN = ("validation/ua", "validation/wa", "validation/teacher_agreement")

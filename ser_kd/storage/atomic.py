@@ -51,6 +51,12 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def remove_parts(folder: Path) -> None:
+    """Delete what killed processes left half-written below a folder; only where no other process writes there."""
+    for part in folder.rglob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def _explain(path: Path, fault: OSError) -> DataError:
     full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
     return DataError(

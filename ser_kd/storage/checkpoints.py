@@ -25,12 +25,20 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as fault:
         raise DataError("A checkpoint is missing.", expected="a checkpoint", got=str(path), remedy="train the run again") from fault
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as fault:
-        hostile = isinstance(fault, pickle.UnpicklingError) and "weights_only" in str(fault).lower().replace(" ", "_")
+    except pickle.UnpicklingError as fault:
+        # torch's own message recommends to load it all the same
+        reason = " ".join(str(fault).partition("WeightsUnpickler error:")[2].split("Check the documentation")[0].split())
         raise DataError(
-            "A checkpoint holds more than tensors and plain data, and was not opened." if hostile else "A checkpoint cannot be read.",
+            "A checkpoint holds more than tensors and plain data, and was not opened.",
+            expected="a checkpoint written by ser_kd",
+            got=f"{path}: {reason[:200]}",
+            remedy="do not trust where it came from: delete it and train the run again",
+        ) from fault
+    except (RuntimeError, EOFError, OSError, ValueError) as fault:
+        raise DataError(
+            "A checkpoint cannot be read.",
             expected="a checkpoint written by ser_kd",
             got=f"{path}: {str(fault).splitlines()[0] if str(fault) else type(fault).__name__}",
-            remedy="do not trust where it came from: delete it and train the run again" if hostile else "delete it and train the run again",
+            remedy="it is damaged or was cut short: delete it and train the run again",
         ) from fault
     return content

@@ -21,8 +21,9 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
 from ser_kd.runtime.recording import now, read_record, write_predictions, write_record
 from ser_kd.runtime.tracking import make_loggers
-from ser_kd.storage.atomic import replace_file, write_text
+from ser_kd.storage.atomic import remove_parts, replace_file, write_text
 from ser_kd.storage.checkpoints import read_checkpoint
+from ser_kd.storage.locks import hold_folder
 from ser_kd.tasks.checkpointed_fit import choose_epochs, fit_run
 from ser_kd.tasks.training_run import TrainingRun
 from ser_kd.tasks.unfinished_runs import describe_changes
@@ -32,16 +33,25 @@ def execute_run(run: TrainingRun) -> RunRecord:
     """Train, select on validation, judge once on test, and write everything down.
 
     A finished run is found and returned; an interrupted one goes on from its last checkpoint.
+
+    Raises:
+        DataError: If another process trains this run.
     """
     found = read_record(run.folder)
     if found is not None and found.status == "finished":
         console.note(f"found finished run {run.folder}: nothing to do")
         return found
     resumed = (run.folder / "checkpoints" / "last.ckpt").is_file()
+    module = run.make_module(with_weights=not resumed)  # whatever cannot work together is told before anything is written
+    with hold_folder(run.folder, "trained"):
+        remove_parts(run.folder)
+        return _execute(run, module, found, resumed)
+
+
+def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | None, resumed: bool) -> RunRecord:
     if found is None:
         for line in describe_changes(run):
             console.warn(line)
-    module = run.make_module(with_weights=not resumed)  # whatever cannot work together is told before anything is written
     record = _new_record(run)
     if found is not None:
         _carry_over(found, record, resumed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ser_kd.contracts.errors import ConfigError, LeakageError
@@ -36,10 +36,8 @@ def make_teacher(
         DataError: If a run is not finished or its checkpoint is damaged.
         LeakageError: If a member was trained or selected on test speakers of the fold.
     """
-    members = []
-    for name, source in spec.sources.items():
-        for member, folder in _find_folders(spec, name, source, fold, seed, runs_root, corpus_words).items():
-            members.append(load_member(folder, fold, corpus, member))
+    folders = _find_folders(spec, fold, seed, runs_root, corpus_words)
+    members = [load_member(folder, fold, corpus, member) for member, folder in folders.items()]
     ensemble = TeacherEnsemble(members, fold.label_set.labels, spec.weights, spec.combine, spec.calibrate, spec.answers)
     ensemble.check_speakers(fold.speakers("train"))
     return ensemble
@@ -50,26 +48,69 @@ def identify_teacher(ensemble: TeacherEnsemble) -> str:
     return hash_data([[member.name, member.record.identity] for member in ensemble.members])
 
 
-def _find_folders(
-    spec: TeacherSpec, name: str, source: MemberSource, fold: ProtocolFold, seed: int, runs_root: Path, corpus_words: Sequence[str]
-) -> dict[str, Path]:
-    own_seed = source.get("seed")
-    chosen = seed if own_seed is None else own_seed
-    template = source.get("run")
-    if template is not None:
-        return {name: Path(template.replace("{fold}", str(fold.fold)).replace("{seed}", str(chosen)))}
-    experiment = str(source.get("experiment"))
-    command = shlex.join(["ser-kd", "train", f"experiments={experiment}", *corpus_words, f"fold={fold.fold}", f"seed={chosen}"])
-    exact = own_seed is not None
+@dataclass(frozen=True)
+class WantedRun:
+    """A finished run that a student's fold needs as a teacher.
+
+    Args:
+        member: Member name.
+        experiment: The teacher's experiment.
+        seed: The seed that is preferred.
+        exact_seed: Whether no other seed will do.
+        fold: The student's fold, less the speakers withheld.
+        withhold: ``K/N`` of ``datamodule.withhold``; None for a teacher of all training speakers.
+    """
+
+    member: str
+    experiment: str
+    seed: int
+    exact_seed: bool
+    fold: ProtocolFold
+    withhold: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The words behind ``ser-kd train`` that choose it, beside those of the corpus."""
+        words = [f"experiments={self.experiment}", f"fold={self.fold.fold}", f"seed={self.seed}"]
+        return [*words, f"datamodule.withhold={self.withhold}"] if self.withhold else words
+
+
+def list_wanted_runs(spec: TeacherSpec, fold: ProtocolFold, seed: int) -> list[WantedRun]:
+    """List the runs of members that are named by their experiment, in the order of members and groups.
+
+    Args:
+        spec: Who teaches.
+        fold: The student's fold.
+        seed: The student's seed.
+    """
+    return [run for name, source in spec.sources.items() for run in _list_runs_of(spec, name, source, fold, seed)]
+
+
+def _list_runs_of(spec: TeacherSpec, name: str, source: MemberSource, fold: ProtocolFold, seed: int) -> list[WantedRun]:
+    experiment, own_seed = source.get("experiment"), source.get("seed")
+    if experiment is None:
+        return []
+    chosen, exact = (seed, False) if own_seed is None else (own_seed, True)
     if spec.answers == "all":
-        return {name: find_teacher_run(runs_root, experiment, fold, chosen, command, exact_seed=exact)}
+        return [WantedRun(name, experiment, chosen, exact, fold)]
+    groups = range(1, spec.groups + 1)
+    return [
+        WantedRun(f"{name}_{group}", experiment, chosen, exact, fold.withhold(group, spec.groups), f"{group}/{spec.groups}")
+        for group in groups
+    ]
+
+
+def _find_folders(spec: TeacherSpec, fold: ProtocolFold, seed: int, runs_root: Path, corpus_words: Sequence[str]) -> dict[str, Path]:
     found = {}
-    for group in range(1, spec.groups + 1):
-        word = f"{group}/{spec.groups}"
-        part = fold.withhold(group, spec.groups)
-        found[f"{name}_{group}"] = find_teacher_run(
-            runs_root, experiment, part, chosen, f"{command} datamodule.withhold={word}", exact_seed=exact
-        )
+    for name, source in spec.sources.items():
+        template, own_seed = source.get("run"), source.get("seed")
+        if template is not None:
+            chosen = seed if own_seed is None else own_seed
+            found[name] = Path(template.replace("{fold}", str(fold.fold)).replace("{seed}", str(chosen)))
+        for run in _list_runs_of(spec, name, source, fold, seed):
+            first, *others = run.words
+            command = shlex.join(["ser-kd", "train", first, *corpus_words, *others])
+            found[run.member] = find_teacher_run(runs_root, run.experiment, run.fold, run.seed, command, exact_seed=run.exact_seed)
     return found
 
 

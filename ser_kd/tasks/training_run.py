@@ -42,6 +42,7 @@ class TrainingRun:
         teacher: Loaded teachers, or None.
         identity: Hash of what changes the science.
         folder: Run folder.
+        watchers: Further callbacks of the trainer, which change nothing.
     """
 
     config: DictConfig
@@ -51,6 +52,7 @@ class TrainingRun:
     teacher: TeacherEnsemble | None
     identity: str
     folder: Path
+    watchers: Sequence[Callback] = ()
 
     @property
     def fold(self) -> ProtocolFold:
@@ -86,7 +88,7 @@ class TrainingRun:
         """Build the trainer."""
         return build(
             self.config.trainer,
-            callbacks=[*callbacks, *progress_callbacks(self.config.trainer.max_epochs)],
+            callbacks=[*self.watchers, *callbacks, *progress_callbacks(self.config.trainer.max_epochs)],
             logger=loggers,
             default_root_dir=str(self.folder),
             plugins=[WholeCheckpoints()],

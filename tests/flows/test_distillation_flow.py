@@ -165,7 +165,7 @@ def test_an_interrupted_run_goes_on(workplace: Path, ser_kd, told: signal.Signal
     assert last is not None
     if told == signal.SIGINT:  # Ctrl-C
         assert process.returncode == 130
-        assert "the same command goes on from the last finished epoch" in told_back
+        assert "the same command goes on from there" in told_back
         assert "Stopped." in told_back
     folder = last.parents[1]
     assert json.loads((folder / "record.json").read_text())["status"] == "running"
@@ -176,7 +176,7 @@ def test_an_interrupted_run_goes_on(workplace: Path, ser_kd, told: signal.Signal
     record = read(folder)
     assert record.status == "finished"
     assert record.epochs["run"] == 12
-    assert "resumed from its last epoch" in record.notes
+    assert "resumed from its last checkpoint" in record.notes
     after = read_log(folder)
     kept = [row for row in before if int(row["step"]) < steps]
     assert [row["validation/ua"] for row in after[: len(kept)]] == [row["validation/ua"] for row in kept]
