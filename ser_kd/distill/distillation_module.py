@@ -165,7 +165,7 @@ class DistillationModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _sum_over_ranks(self, part: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(part, reduce_op="sum")  # type: ignore[return-value]
+        return self.trainer.strategy.reduce(part, reduce_op="sum")
 
     def _begin(self, split: str) -> None:
         self._panel(split).reset()

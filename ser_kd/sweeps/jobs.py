@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -72,7 +72,7 @@ class JobBoard:
         if len(done) < len(jobs):
             raise ConfigError("Jobs wait for each other in a circle.", expected="an order", got=", ".join(sorted(set(self.jobs) - done)))
 
-    def __iter__(self) -> Iterable[Job]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs.values())
 
     def take(self) -> Job | None:
