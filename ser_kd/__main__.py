@@ -75,6 +75,11 @@ VERBS: dict[str, Verb] = {
         "ser-kd report",
         modules=("pandas", "matplotlib", "jinja2"),
     ),
+    "compare": Verb(
+        "tell whether one system is better than another, from records and predictions",
+        "ser-kd compare wav_to_mfcc/student wav_to_mfcc/ce_kl",
+        modules=("pandas", "scipy"),
+    ),
     "doctor": Verb("look at this machine and the installation, and say what to mend", "ser-kd doctor", extras=()),
     "list": Verb("list experiments, corpora, protocols and other options", "ser-kd list student", extras=()),
 }

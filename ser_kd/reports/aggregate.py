@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from ser_kd.reports.significance import (
     Interval,
     bootstrap_metrics,
     count_confusion,
-    read_answers,
+    read_seeds,
 )
 from ser_kd.reports.systems import ROLES, SPLIT, Estimate, ProtocolBoard, SystemRow, estimate_runs, mean_of_known, sum_confusion
 from ser_kd.reports.teacher_rows import make_ensembles, make_foreign_teachers, warn_of_teacher
@@ -37,9 +38,61 @@ def build_boards(ledger: Ledger, *, resamples: int = RESAMPLES) -> list[Protocol
         systems.setdefault((record.protocol.fingerprint, record.experiment, record.identity), []).append(entry)
     boards: dict[str, list[SystemRow]] = {}
     for (fingerprint, _, _), entries in systems.items():
-        boards.setdefault(fingerprint, []).append(_build_row(tuple(entries), taught, resamples))
+        boards.setdefault(fingerprint, []).append(summarise_system(entries, taught=taught, resamples=resamples))
     built = [_build_board(rows) for rows in boards.values()]
     return sorted(built, key=lambda board: (-sum(len(row.runs) for row in board.rows), board.protocol.name, board.protocol.fingerprint))
+
+
+def summarise_system(
+    runs: Sequence[RunEntry], *, split: str = SPLIT, taught: frozenset[str] = frozenset(), resamples: int = RESAMPLES
+) -> SystemRow:
+    """Draw the finished runs of one system together: the one place where folds and seeds become figures.
+
+    Each metric's estimate holds the mean and standard deviation (n - 1) over runs, as their records say, and an interval
+    whose value is pooled: the predictions of all folds of a seed count as one test set, averaged over seeds.
+
+    Args:
+        runs: Finished runs of one experiment, identity and protocol fingerprint; at least one.
+        split: ``test`` or ``validation``.
+        taught: Experiments that other runs name as their teacher.
+        resamples: Bootstrap resamples behind each interval.
+
+    Returns:
+        The system; where a run left no usable predictions it has no interval, and its notes say why.
+    """
+    record = runs[0].record
+    notes: list[str] = []
+    # without classes there is nothing to count: a dimensional system has no interval here
+    predictions = _pool_predictions(runs, split, notes) if record.protocol.classes else None
+    estimates = _estimate_metrics(runs, split)
+    confusion = sum_confusion([entry.record.confusion.get(split) for entry in runs])
+    if predictions is not None:
+        try:
+            seeds = read_seeds(predictions, record.protocol.classes, split)
+            _attach_intervals(estimates, bootstrap_metrics(seeds, resamples=resamples), notes)
+            confusion = np.sum([count_confusion(answers) for answers in seeds], axis=0) if confusion is None else confusion
+        except DataError as fault:
+            notes.append(f"no interval: {fault.problem}")
+            predictions = None
+    if _is_uneven(runs):
+        notes.append("its seeds do not cover the same folds, and each seed counts alike in what is pooled")
+    if record.protocol.withheld:
+        notes.append(f"trained without speakers {', '.join(record.protocol.withheld)}, to answer for them unseen")
+    for entry in runs:
+        for teacher in entry.record.teachers:
+            notes.extend(warn_of_teacher(teacher, entry.record))
+    return SystemRow(
+        experiment=record.experiment,
+        identity=record.identity,
+        role=name_role(record, taught),
+        runs=tuple(runs),
+        estimates=estimates,
+        confusion=confusion,
+        predictions=predictions,
+        parameters=dict(record.parameters),
+        validation_ua=mean_of_known([entry.record.metrics.get("validation/ua", math.nan) for entry in runs]),
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
 def name_role(record: RunRecord, taught: frozenset[str]) -> str:
@@ -74,42 +127,15 @@ def _find_taught(ledger: Ledger) -> frozenset[str]:
     return frozenset(teacher.experiment for entry in ledger.runs for teacher in entry.record.teachers if teacher.experiment)
 
 
-def _build_row(entries: tuple[RunEntry, ...], taught: frozenset[str], resamples: int) -> SystemRow:
-    record = entries[0].record
-    notes: list[str] = []
-    # without classes there is nothing to count: a dimensional system has no interval here
-    predictions = _pool_predictions(entries, notes) if record.protocol.classes else None
-    estimates = _estimate_metrics(entries)
-    confusion = sum_confusion([entry.record.confusion.get(SPLIT) for entry in entries])
-    if predictions is not None:
-        try:
-            answers = read_answers(predictions, record.protocol.classes)
-            _attach_intervals(estimates, bootstrap_metrics(answers, resamples=resamples), notes)
-            confusion = count_confusion(answers) if confusion is None else confusion
-        except DataError as fault:
-            notes.append(f"no interval: {fault.problem}")
-            predictions = None
-    if record.protocol.withheld:
-        notes.append(f"trained without speakers {', '.join(record.protocol.withheld)}, to answer for them unseen")
-    for entry in entries:
-        for teacher in entry.record.teachers:
-            notes.extend(warn_of_teacher(teacher, entry.record))
-    return SystemRow(
-        experiment=record.experiment,
-        identity=record.identity,
-        role=name_role(record, taught),
-        runs=entries,
-        estimates=estimates,
-        confusion=confusion,
-        predictions=predictions,
-        parameters=dict(record.parameters),
-        validation_ua=mean_of_known([entry.record.metrics.get("validation/ua", math.nan) for entry in entries]),
-        notes=tuple(dict.fromkeys(notes)),
-    )
+def _is_uneven(runs: Sequence[RunEntry]) -> bool:
+    folds: dict[int, set[int]] = {}
+    for entry in runs:
+        folds.setdefault(entry.record.seed, set()).add(entry.record.protocol.fold)
+    return len(set(map(frozenset, folds.values()))) > 1
 
 
-def _estimate_metrics(entries: tuple[RunEntry, ...]) -> dict[str, Estimate]:
-    prefix = f"{SPLIT}/"
+def _estimate_metrics(entries: Sequence[RunEntry], split: str) -> dict[str, Estimate]:
+    prefix = f"{split}/"
     names = sorted({name for entry in entries for name in entry.record.metrics if name.startswith(prefix)})
     estimates = {}
     for name in names:
@@ -130,7 +156,7 @@ def _attach_intervals(estimates: dict[str, Estimate], intervals: dict[str, Inter
         estimates[name] = Estimate(told.mean, told.std, told.runs, interval, told.reason)
 
 
-def _pool_predictions(entries: tuple[RunEntry, ...], notes: list[str]) -> pd.DataFrame | None:
+def _pool_predictions(entries: Sequence[RunEntry], split: str, notes: list[str]) -> pd.DataFrame | None:
     parts = []
     for entry in entries:
         try:
@@ -141,7 +167,7 @@ def _pool_predictions(entries: tuple[RunEntry, ...], notes: list[str]) -> pd.Dat
         if frame is None:
             notes.append(f"no interval: {entry.name} left no predictions.csv")
             return None
-        frame = frame[frame["split"] == SPLIT]
+        frame = frame[frame["split"] == split]
         parts.append(frame.assign(fold=entry.record.protocol.fold, seed=entry.record.seed))
     return pd.concat(parts, ignore_index=True)
 

@@ -11,9 +11,8 @@ from ser_kd.reports.significance import (
     Answers,
     Interval,
     bootstrap_difference,
-    count_confusion,
-    read_answers,
-    unweighted_accuracy,
+    pool_metric,
+    read_seeds,
 )
 from ser_kd.reports.systems import ProtocolBoard, SystemRow
 from ser_kd.reports.teacher_rows import name_ensemble
@@ -68,7 +67,7 @@ def find_gains(board: ProtocolBoard, *, resamples: int = RESAMPLES) -> list[Gain
             interval = bootstrap_difference(*answers, resamples=resamples)
         except DataError:
             continue
-        after, before = (float(unweighted_accuracy(count_confusion(part))) for part in answers)
+        after, before = (pool_metric(part) for part in answers)
         gains.append(Gain(row, sister, find_teacher(board, row), interval, folds, before, after))
     return gains
 
@@ -95,7 +94,7 @@ def choose_by_validation(rows: list[SystemRow]) -> SystemRow | None:
     return max(rows, key=lambda row: -math.inf if math.isnan(row.validation_ua) else row.validation_ua)
 
 
-def _take_folds(row: SystemRow, folds: tuple[int, ...]) -> Answers:
+def _take_folds(row: SystemRow, folds: tuple[int, ...]) -> tuple[Answers, ...]:
     if row.predictions is None:
         raise DataError(f"{row.experiment} left no predictions.")
-    return read_answers(row.predictions[row.predictions["fold"].isin(folds)], row.runs[0].record.protocol.classes)
+    return read_seeds(row.predictions[row.predictions["fold"].isin(folds)], row.runs[0].record.protocol.classes)

@@ -12,7 +12,7 @@ from ser_kd.reports.significance import METRICS
 from ser_kd.reports.systems import ROLES, Estimate, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import NOTHING, Column, Table, format_count, format_points, format_share
 
-_FEW_SPEAKERS = 10
+FEW_SPEAKERS = 10
 """Below this an interval over speakers holds the truth clearly less often than it says."""
 
 
@@ -42,7 +42,7 @@ def leaderboard(board: ProtocolBoard) -> Table:
     for row, name in zip(board.rows, names, strict=True):
         mark = {"test": " (selected on test)", "refit": " (refit)"}.get(row.selections[-1] if row.selections else "", "")
         cells = [name + mark, ROLES[row.role], format_estimate(row.estimate("ua"))]
-        cells += [_format_interval(row.estimate("ua")), describe_folds(row)] if several else []
+        cells += [format_interval(row.estimate("ua")), describe_folds(row)] if several else []
         cells += [format_share(board.chance.get("ua", math.nan))]
         cells += [format_estimate(row.estimate(metric), brief=True) for metric in ("wa", "f1_macro", "f1_weighted")]
         cells += [format_count(row.parameters.get(kind)) for kind in ("trainable", "total")]
@@ -107,7 +107,7 @@ def format_estimate(estimate: Estimate, brief: bool = False) -> str:
     if estimate.std is not None:
         return f"{text} ± {estimate.std:.3f}"
     if estimate.interval is not None and not brief:
-        return f"{text} {_format_interval(estimate, value=False)}"
+        return f"{text} {format_interval(estimate, value=False)}"
     return text
 
 
@@ -124,12 +124,12 @@ def _explain(board: ProtocolBoard, names: Sequence[str]) -> list[str]:
             kind = f"{told.units} {told.unit}"
             if told.unit == "utterances":
                 kind += " within each class; it says nothing about other speakers"
-            elif told.units < _FEW_SPEAKERS:
+            elif told.units < FEW_SPEAKERS:
                 kind += "; with so few it is somewhat too narrow"
             units.setdefault(f"{100 * told.level:.0f} % bootstrap, {told.resamples} resamples of {kind}", []).append(name)
     notes += [f"Interval: {text}" + (f" ({', '.join(which)})" if len(units) > 1 else "") + "." for text, which in units.items()]
     if any(row.estimate("ua").std is not None for row in board.rows):
-        notes.append("± standard deviation over runs; UA pooled counts the clips of all folds as one test set.")
+        notes.append("± standard deviation over runs; UA pooled counts the clips of all folds as one test set, seed by seed.")
     if "ua" in board.chance:
         wa = f"; always naming the largest class gives WA {board.chance['wa']:.3f}" if "wa" in board.chance else ""
         notes.append(f"Chance: UA 1/{len(board.protocol.classes)}{wa}. UA leaves out a class without a test clip.")
@@ -153,12 +153,12 @@ def _number_row(board: ProtocolBoard, row: SystemRow) -> tuple[str, ...]:
     for metric in METRICS:
         told = row.estimate(metric)
         ends = (told.interval.low, told.interval.high) if told.interval else (None, None)
-        cells += [_exactly(told.mean), _exactly(told.std), *map(_exactly, ends)]
+        cells += [format_exactly(told.mean), format_exactly(told.std), *map(format_exactly, ends)]
     interval = row.estimate("ua").interval
     cells += [f"{interval.units} {interval.unit}" if interval else ""]
-    cells += [_exactly(board.chance.get("ua")), _exactly(board.chance.get("wa"))]
-    cells += [_exactly(row.parameters.get(kind)) for kind in ("trainable", "total")]
-    cells += [_exactly(row.estimate("teacher_agreement").mean), _exactly(row.validation_ua)]
+    cells += [format_exactly(board.chance.get("ua")), format_exactly(board.chance.get("wa"))]
+    cells += [format_exactly(row.parameters.get(kind)) for kind in ("trainable", "total")]
+    cells += [format_exactly(row.estimate("teacher_agreement").mean), format_exactly(row.validation_ua)]
     return tuple(cells)
 
 
@@ -166,7 +166,8 @@ def _unique(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _format_interval(estimate: Estimate, value: bool = True) -> str:
+def format_interval(estimate: Estimate, value: bool = True) -> str:
+    """Write ``0.612 [0.553, 0.668]``, the pooled value and its interval, or without the value the interval alone."""
     told = estimate.interval
     if told is None:
         return NOTHING
@@ -182,5 +183,6 @@ def format_epochs(row: SystemRow) -> str:
     return str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}"
 
 
-def _exactly(value: float | None) -> str:
+def format_exactly(value: float | None) -> str:
+    """Write a number at full precision for a program; nothing where it is None or NaN."""
     return "" if value is None or math.isnan(value) else repr(value)

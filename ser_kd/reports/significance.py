@@ -136,14 +136,61 @@ def read_answers(predictions: pd.DataFrame, classes: Sequence[str], split: str =
     )
 
 
+def read_seeds(predictions: pd.DataFrame, classes: Sequence[str], split: str = "test") -> tuple[Answers, ...]:
+    """Take the labelled clips of one split, the folds of each seed together.
+
+    A seed is a training of its own: its folds add up to one test set, but a clip under two seeds is not two clips.
+
+    Args:
+        predictions: With a column ``seed``.
+        classes: C names.
+        split: Which split.
+
+    Returns:
+        One set of answers per seed, by seed.
+
+    Raises:
+        DataError: As ``read_answers``.
+    """
+    parts = [part for _, part in predictions.groupby("seed")] or [predictions]
+    return tuple(read_answers(part, classes, split) for part in parts)
+
+
 def count_confusion(answers: Answers) -> Integers:
     """Count the answers, rows true, columns predicted; (C, C)."""
     flat = np.bincount(answers.truth * answers.classes + answers.prediction, minlength=answers.classes**2)
     return flat.reshape(answers.classes, answers.classes)
 
 
-def bootstrap_metrics(answers: Answers, *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL) -> dict[str, Interval]:
+def average_seeds(scores: NDArray) -> Floats:
+    """Give the mean over seeds; (..., K) -> (...), NaN values left out, NaN where there is none."""
+    known = ~np.isnan(scores)
+    return _divide(np.where(known, scores, 0.0).sum(-1), known.sum(-1))
+
+
+def pool_metric(seeds: Answers | Sequence[Answers], metric: str = "ua") -> float:
+    """Give a metric over the clips of all folds as one test set, averaged over seeds.
+
+    Args:
+        seeds: The answers of one training, or those of K seeds.
+        metric: A key of ``METRICS``.
+    """
+    counts = np.stack([count_confusion(answers) for answers in list_seeds(seeds)])
+    return float(average_seeds(METRICS[metric](counts)))
+
+
+def list_seeds(answers: Answers | Sequence[Answers]) -> list[Answers]:
+    """Give the answers of one training as a list of one."""
+    return [answers] if isinstance(answers, Answers) else list(answers)
+
+
+def bootstrap_metrics(
+    answers: Answers | Sequence[Answers], *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+) -> dict[str, Interval]:
     """Put a percentile bootstrap interval around UA, WA and both F1.
+
+    Of several seeds it is the mean over seeds that the interval is around; a resample draws the same speakers (or
+    utterances) for all of them, so more seeds do not make more voices.
 
     Whole speakers are drawn with replacement where there are at least ``LEAST_SPEAKERS``: clips of one voice are
     right or wrong together, so resampling clips would promise too much. With fewer speakers utterances are drawn
@@ -156,49 +203,87 @@ def bootstrap_metrics(answers: Answers, *, resamples: int = RESAMPLES, seed: int
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 13.
     """
-    unit, parts, strata = _gather_units([answers])
-    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, answers.classes, answers.classes)
-    whole = count_confusion(answers)
-    return {name: _interval(float(metric(whole)), metric(drawn), unit, len(parts), level, resamples) for name, metric in METRICS.items()}
+    seeds = list_seeds(answers)
+    unit, parts, strata = _gather_units(seeds)
+    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, len(seeds), seeds[0].classes, seeds[0].classes)
+    return {
+        name: _interval(pool_metric(seeds, name), average_seeds(metric(drawn)), unit, len(parts), level, resamples)
+        for name, metric in METRICS.items()
+    }
 
 
 def bootstrap_difference(
-    first: Answers, second: Answers, *, metric: str = "ua", resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+    first: Answers | Sequence[Answers],
+    second: Answers | Sequence[Answers],
+    *,
+    metric: str = "ua",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> Interval:
     """Put an interval around the gain of one system over another on the same clips: metric(first) - metric(second).
 
     Both systems meet the same speakers (or utterances) in every resample, so what makes a voice hard for both
-    cancels out; two overlapping intervals of single systems say less.
+    cancels out; two overlapping intervals of single systems say less. Of several seeds the means over seeds are compared.
 
     Raises:
         DataError: If the two did not answer the same clips.
     """
-    if first.classes != second.classes or set(first.ids) != set(second.ids):
+    ours, theirs = list_seeds(first), list_seeds(second)
+    check_same_clips(ours, theirs)
+    unit, parts, strata = _gather_units([*ours, *theirs])
+    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, -1, ours[0].classes, ours[0].classes)
+    scores = METRICS[metric](drawn)
+    value = pool_metric(ours, metric) - pool_metric(theirs, metric)
+    differences = average_seeds(scores[:, : len(ours)]) - average_seeds(scores[:, len(ours) :])
+    return _interval(value, differences, unit, len(parts), level, resamples)
+
+
+def check_same_clips(first: Sequence[Answers], second: Sequence[Answers]) -> None:
+    """Check that two systems answered the same clips.
+
+    Raises:
+        DataError: If they did not, or not in the same number of classes.
+    """
+    ours, theirs = ({clip for answers in seeds for clip in answers.ids} for seeds in (first, second))
+    if first[0].classes != second[0].classes or ours != theirs:
         raise DataError(
             "Two systems can be compared clip by clip only on the same clips.",
-            expected=f"{len(set(first.ids))} clips in {first.classes} classes",
-            got=f"{len(set(second.ids))} clips in {second.classes} classes",
+            expected=f"{len(ours)} clips in {first[0].classes} classes",
+            got=f"{len(theirs)} clips in {second[0].classes} classes",
             remedy="train both under the same protocol and the same folds",
         )
-    unit, parts, strata = _gather_units([first, second])
-    score = METRICS[metric]
-    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, 2, first.classes, first.classes)
-    value = float(score(count_confusion(first)) - score(count_confusion(second)))
-    return _interval(value, score(drawn[:, 0]) - score(drawn[:, 1]), unit, len(parts), level, resamples)
+
+
+def count_by_unit(systems: Sequence[Answers], names: NDArray[np.str_], by_speaker: bool = True) -> Floats:
+    """Count the answers of each speaker, or of each clip, apart.
+
+    Args:
+        systems: K sets of answers.
+        names: (U,) speakers or ids, sorted.
+        by_speaker: Whether they are speakers.
+
+    Returns:
+        (U, K, C, C) counts, rows true, columns predicted.
+    """
+    classes = systems[0].classes
+    counts = np.zeros((len(names), len(systems) * classes**2))
+    for number, answers in enumerate(systems):
+        rows = np.searchsorted(names, answers.speakers if by_speaker else answers.ids)
+        np.add.at(counts, (rows, number * classes**2 + answers.truth * classes + answers.prediction), 1.0)
+    return counts.reshape(len(names), len(systems), classes, classes)
 
 
 def _gather_units(systems: Sequence[Answers]) -> tuple[str, Floats, Integers]:
     """Sum each unit's answers: unit name, (U, systems * C * C) counts, and the stratum of each unit."""
-    by_speaker = len(set(systems[0].speakers)) >= LEAST_SPEAKERS
-    names = np.unique(systems[0].speakers if by_speaker else systems[0].ids)
-    cells = systems[0].classes ** 2
-    parts = np.zeros((len(names), len(systems) * cells))
+    speakers = np.unique(np.concatenate([answers.speakers for answers in systems]))
+    by_speaker = len(speakers) >= LEAST_SPEAKERS
+    names = speakers if by_speaker else np.unique(np.concatenate([answers.ids for answers in systems]))
+    parts = count_by_unit(systems, names, by_speaker).reshape(len(names), -1)
     strata = np.zeros(len(names), dtype=np.int64)
-    for number, answers in enumerate(systems):
-        rows = np.searchsorted(names, answers.speakers if by_speaker else answers.ids)
-        np.add.at(parts, (rows, number * cells + answers.truth * answers.classes + answers.prediction), 1.0)
-        if not by_speaker:
-            strata[rows] = answers.truth
+    if not by_speaker:
+        for answers in systems:
+            strata[np.searchsorted(names, answers.ids)] = answers.truth
     return ("speakers" if by_speaker else "utterances"), parts, strata
 
 

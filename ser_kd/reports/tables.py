@@ -53,6 +53,13 @@ def format_points(difference: float) -> str:
     return NOTHING if math.isnan(difference) else f"{100 * difference:+.1f}".replace("-", "−")
 
 
+def format_p(value: float) -> str:
+    """Write a p value with four decimals, which keep 0.0625 what it is; ``< 0.0001`` where they would show nothing."""
+    if math.isnan(value):
+        return NOTHING
+    return f"{value:.4f}" if value >= 0.00005 else "< 0.0001"
+
+
 def render_markdown(table: Table) -> str:
     """Render as a GitHub table with its notes below."""
 
@@ -152,6 +159,9 @@ _LATEX = {
     "–": "--",
     "−": "$-$",
     "±": r"$\pm$",
+    "∞": r"$\infty$",
+    "<": "$<$",
+    ">": "$>$",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }

@@ -57,6 +57,7 @@ TORCH_FREE = (
     "__main__.py",
     "tasks/predict.py",
     "tasks/report.py",
+    "tasks/compare.py",
     "tasks/doctor.py",
     "tasks/list.py",
     "runtime/console.py",

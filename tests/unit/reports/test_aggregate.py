@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from fake_runs import EMOTIONS, TRIO, FakeRun, change_record, make_predictions, make_record, write_run
 
-from ser_kd.reports.aggregate import build_boards, guess_chance, name_role
+from ser_kd.reports.aggregate import build_boards, guess_chance, name_role, summarise_system
 from ser_kd.reports.gains import find_teacher
 from ser_kd.reports.ledger import find_runs
+from ser_kd.reports.significance import METRICS, count_confusion, read_answers
 
 
 def boards_of(root):
@@ -184,3 +185,27 @@ def test_a_teacher_with_speakers_withheld_says_so(tmp_path):
     change_record(folder, protocol=protocol | {"withheld": ["f03", "m03"]})
     (board,) = build_boards(find_runs(tmp_path), resamples=100)
     assert "trained without speakers f03, m03, to answer for them unseen" in board.rows[0].notes
+
+
+def test_one_summary_for_a_board_and_for_whoever_asks(tmp_path):
+    for fold in range(2):
+        for seed in range(2):
+            write_run(tmp_path, FakeRun(fold=fold, seed=seed, test_speakers=(f"a{fold}", f"b{fold}")))
+    ledger = find_runs(tmp_path)
+    row = summarise_system(ledger.runs, resamples=100)
+    assert row.estimates == build_boards(ledger, resamples=100)[0].rows[0].estimates
+    told = row.estimate("f1_macro")
+    by_seed = [row.predictions[row.predictions["seed"] == seed] for seed in (0, 1)]
+    pooled = [float(METRICS["f1_macro"](count_confusion(read_answers(part, EMOTIONS)))) for part in by_seed]
+    assert told.interval.value == pytest.approx(np.mean(pooled))
+    assert row.notes == ()
+    validation = summarise_system(ledger.runs, split="validation", resamples=100)
+    assert set(validation.predictions["split"]) == {"validation"}
+    assert validation.estimate("ua").mean == pytest.approx(row.validation_ua)
+
+
+def test_seeds_of_unequal_folds_are_told(tmp_path):
+    for fold, seed in ((0, 0), (1, 0), (0, 1)):
+        write_run(tmp_path, FakeRun(fold=fold, seed=seed, test_speakers=(f"a{fold}", f"b{fold}")))
+    row = summarise_system(find_runs(tmp_path).runs, resamples=100)
+    assert row.notes == ("its seeds do not cover the same folds, and each seed counts alike in what is pooled",)

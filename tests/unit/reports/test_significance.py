@@ -17,7 +17,9 @@ from ser_kd.reports.significance import (
     count_confusion,
     f1_macro,
     f1_weighted,
+    pool_metric,
     read_answers,
+    read_seeds,
     unweighted_accuracy,
     weighted_accuracy,
 )
@@ -182,6 +184,49 @@ def test_answers_from_a_table():
         read_answers(frame, ["x", "z"])
     with pytest.raises(DataError, match="no labelled clip"):
         read_answers(frame, ["x", "y"], split="train")
+
+
+@pytest.mark.parametrize("speakers", [2, 9])
+def test_copies_as_seeds_do_not_narrow_the_interval_either(speakers):
+    once, other = draw_answers(6, clips=60, speakers=speakers), draw_answers(7, clips=60, speakers=speakers)
+    other = Answers(once.truth, other.prediction, once.speakers, once.ids, once.classes)
+    for name, told in bootstrap_metrics([once] * 4).items():
+        plain = bootstrap_metrics(once)[name]
+        assert (told.unit, told.units) == (plain.unit, plain.units)
+        assert [told.value, told.low, told.high] == pytest.approx([plain.value, plain.low, plain.high])
+    told, plain = bootstrap_difference([once] * 3, [other] * 2), bootstrap_difference(once, other)
+    assert [told.value, told.low, told.high] == pytest.approx([plain.value, plain.low, plain.high])
+
+
+def test_several_seeds_are_averaged_and_not_counted_together():
+    first = draw_answers(6)
+    second = Answers(first.truth, np.zeros_like(first.truth), first.speakers, first.ids, first.classes)
+    for name, metric in METRICS.items():
+        apart = [float(metric(count_confusion(answers))) for answers in (first, second)]
+        assert pool_metric([first, second], name) == pytest.approx(np.mean(apart))
+        assert bootstrap_metrics([first, second], resamples=50)[name].value == pool_metric([first, second], name)
+    together = count_confusion(first) + count_confusion(second)
+    assert pool_metric([first, second], "f1_macro") != pytest.approx(float(f1_macro(together)), abs=0.01)
+
+
+def test_seeds_of_other_clips_are_resampled_by_the_clips_of_all():
+    whole = draw_answers(8, clips=90, speakers=6)
+    part = np.isin(whole.speakers, ["0", "1"])
+    few = Answers(whole.truth[part], whole.prediction[part], whole.speakers[part], whole.ids[part], whole.classes)
+    told = bootstrap_metrics([few, whole])["ua"]
+    assert told == bootstrap_metrics([few, whole])["ua"]
+    assert told.units == 6
+    assert told.low <= told.value <= told.high
+
+
+def test_seeds_are_told_apart_and_folds_are_not():
+    frame = pd.DataFrame(
+        {"split": "test", "id": list("abab"), "speaker": "1", "truth": "x", "prediction": list("xyxx"), "fold": [0, 1, 0, 1]}
+    )
+    first, second = read_seeds(frame.assign(seed=[3, 3, 0, 0]), ["x", "y"])
+    assert (first.prediction.tolist(), second.prediction.tolist()) == ([0, 0], [0, 1])
+    with pytest.raises(DataError, match="no labelled clip"):
+        read_seeds(frame.assign(seed=0).iloc[:0], ["x"])
 
 
 def test_thirty_thousand_clips_take_a_moment():

@@ -8,6 +8,7 @@ from ser_kd.reports.tables import (
     Column,
     Table,
     format_count,
+    format_p,
     format_points,
     format_share,
     render_csv,
@@ -44,8 +45,8 @@ def test_latex_escapes_and_aligns():
 
 
 def test_latex_signs():
-    text = render_latex(Table((Column("x"),), ((r"a\b ± 1 − 2 – 3 ~ ^ # $ { }",),)))
-    assert r"a\textbackslash{}b $\pm$ 1 $-$ 2 -- 3 \textasciitilde{} \textasciicircum{} \# \$ \{ \}" in text
+    text = render_latex(Table((Column("x"),), ((r"a\b ± 1 − 2 – 3 ~ ^ # $ { } < > ∞",),)))
+    assert r"a\textbackslash{}b $\pm$ 1 $-$ 2 -- 3 \textasciitilde{} \textasciicircum{} \# \$ \{ \} $<$ $>$ $\infty$" in text
 
 
 def test_plain_text_is_aligned_and_its_headings_broken():
@@ -79,6 +80,10 @@ def test_numbers():
     assert (format_share(0.61249), format_share(float("nan"))) == ("0.612", "—")
     assert (format_count(245_235), format_count(None)) == ("245,235", "—")
     assert (format_points(0.0431), format_points(-0.02), format_points(float("nan"))) == ("+4.3", "−2.0", "—")
+
+
+def test_p_values_keep_a_sixteenth_and_are_never_nothing():
+    assert [format_p(value) for value in (1.0, 0.0625, 0.00012, 0.00001, float("nan"))] == ["1.0000", "0.0625", "0.0001", "< 0.0001", "—"]
 
 
 @pytest.mark.parametrize("width", [20, 80, 200])
