@@ -65,6 +65,11 @@ VERBS: dict[str, Verb] = {
         "ser-kd train experiments=wav_to_mfcc/ce_kl corpus.root=$RAVDESS fold=0",
         root="train",
     ),
+    "cross-validate": Verb(
+        "train experiments on all folds and seeds in worker processes, and show mean, spread and intervals",
+        "ser-kd cross-validate experiments=[wav_to_mfcc/student,wav_to_mfcc/ce_kl] corpus.root=$RAVDESS folds=all seeds=[0,1,2]",
+        root="train",
+    ),
     "evaluate": Verb(
         "judge a finished run's checkpoint again, or on all clips of another corpus",
         "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 corpus=emodb corpus.root=$EMODB",
@@ -83,7 +88,7 @@ VERBS: dict[str, Verb] = {
     "doctor": Verb("look at this machine and the installation, and say what to mend", "ser-kd doctor", extras=()),
     "list": Verb("list experiments, corpora, protocols and other options", "ser-kd list student", extras=()),
 }
-"""Every verb there is; the task of each is ``ser_kd.tasks.<verb>`` with ``run(arguments) -> exit code``."""
+"""Every verb there is; the task of each is ``ser_kd.tasks.<verb>`` (``_`` for ``-``) with ``run(arguments) -> exit code``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,7 +135,11 @@ def _dispatch(words: list[str]) -> int:
     verb = VERBS[name]
     if verb.extras:
         check_extra(*verb.extras, verb=name, modules=verb.modules)
-    return int(importlib.import_module(f"ser_kd.tasks.{name}").run(words[1:]))
+    return int(importlib.import_module(_task_of(name)).run(words[1:]))
+
+
+def _task_of(verb: str) -> str:
+    return f"ser_kd.tasks.{verb.replace('-', '_')}"
 
 
 def _known_verb(name: str) -> str:
@@ -158,7 +167,7 @@ def print_help() -> None:
 def print_verb_help(name: str) -> None:
     """Print a verb's usage and, where it is composed from ``conf/``, its groups, options and keys."""
     verb = VERBS[name]
-    spec = importlib.util.find_spec(f"ser_kd.tasks.{name}")
+    spec = importlib.util.find_spec(_task_of(name))
     # Read, not imported: a task may import torch, and help answers at once.
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) if spec and spec.origin else None
     console.show((docstring or f"ser-kd {name}: {verb.line}").replace("``", ""))

@@ -37,7 +37,8 @@ def run(arguments: list[str]) -> int:
         ConfigError: If the words cannot work together.
     """
     own, words = _split(arguments)
-    from ser_kd.tasks.cross_validation_plan import describe_plan, make_plan  # late: torch takes seconds to import
+    from ser_kd.tasks import report  # late: torch and pandas take seconds to import
+    from ser_kd.tasks.cross_validation_plan import describe_plan, make_plan
 
     plan = make_plan(_as_list(own["experiments"]), own["folds"], [int(seed) for seed in _as_list(own["seeds"])], words)
     console.table(describe_plan(plan))
@@ -53,8 +54,12 @@ def run(arguments: list[str]) -> int:
     with JobLines(board) as lines:
         workers.run(board, lines.show)
     failed = [job for job in plan.jobs if job.state is not State.FINISHED]
+    if len(failed) < len(plan.jobs):
+        report.run([str(plan.runs_root), f"experiments={','.join([*plan.experiments, *plan.teachers])}"])
     for job in failed:
         console.warn(f"{job.name}: {job.state.value}: {job.message}")
+    if failed:
+        console.warn(f"{len(failed)} of {len(plan.jobs)} trainings are missing from the table; the same command tries them again")
     return 1 if failed else 0
 
 
