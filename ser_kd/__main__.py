@@ -161,7 +161,7 @@ def print_help() -> None:
     console.show("\nFirst steps:      ser-kd doctor, then ser-kd demo")
     console.show("About one verb:   ser-kd VERB --help")
     console.show("What there is:    ser-kd list")
-    console.show("Exit codes:       0 done, 2 the input is wrong (one message), 1 our fault, 130 stopped")
+    console.show("Exit codes:       0 done, 2 the input is wrong (one message), 1 our fault, 130 stopped, 143 told to stop")
 
 
 def print_verb_help(name: str) -> None:
