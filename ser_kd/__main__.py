@@ -60,6 +60,11 @@ VERBS: dict[str, Verb] = {
         "ser-kd check corpus=ravdess corpus.root=$RAVDESS protocol=ravdess_actors5",
         root="check",
     ),
+    "cache-teacher": Verb(
+        "put a teacher's answers to training clips on disk, so that trainings need not ask it",
+        "ser-kd cache-teacher experiments=wav_to_mfcc/ce_kl corpus.root=$RAVDESS fold=0",
+        root="train",
+    ),
     "train": Verb(
         "train a teacher, a baseline or a distilled student on one fold",
         "ser-kd train experiments=wav_to_mfcc/ce_kl corpus.root=$RAVDESS fold=0",
@@ -78,7 +83,7 @@ VERBS: dict[str, Verb] = {
     "doctor": Verb("look at this machine and the installation, and say what to mend", "ser-kd doctor", extras=()),
     "list": Verb("list experiments, corpora, protocols and other options", "ser-kd list student", extras=()),
 }
-"""Every verb there is; the task of each is ``ser_kd.tasks.<verb>`` with ``run(arguments) -> exit code``."""
+"""Every verb there is; the task of each is ``ser_kd.tasks.<verb>`` (``_`` for ``-``) with ``run(arguments) -> exit code``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +130,11 @@ def _dispatch(words: list[str]) -> int:
     verb = VERBS[name]
     if verb.extras:
         check_extra(*verb.extras, verb=name, modules=verb.modules)
-    return int(importlib.import_module(f"ser_kd.tasks.{name}").run(words[1:]))
+    return int(importlib.import_module(_task_of(name)).run(words[1:]))
+
+
+def _task_of(verb: str) -> str:
+    return f"ser_kd.tasks.{verb.replace('-', '_')}"
 
 
 def _known_verb(name: str) -> str:
@@ -153,7 +162,7 @@ def print_help() -> None:
 def print_verb_help(name: str) -> None:
     """Print a verb's usage and, where it is composed from ``conf/``, its groups, options and keys."""
     verb = VERBS[name]
-    spec = importlib.util.find_spec(f"ser_kd.tasks.{name}")
+    spec = importlib.util.find_spec(_task_of(name))
     # Read, not imported: a task may import torch, and help answers at once.
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) if spec and spec.origin else None
     console.show((docstring or f"ser-kd {name}: {verb.line}").replace("``", ""))

@@ -14,10 +14,13 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
+from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.manifest import describe_left_out
 from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.distill.cache_spec import CacheSpec
+from ser_kd.distill.cached_teacher import CachedTeacher
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.fitting import fit_statistics
 from ser_kd.distill.objective import Objective
@@ -33,9 +36,10 @@ from ser_kd.runtime.environment import describe_hardware, git_revision, installe
 from ser_kd.runtime.memory import keep_freed_memory
 from ser_kd.runtime.paths import run_folder
 from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, trainer_quietness
-from ser_kd.runtime.recording import identify, now, read_record, write_predictions, write_record
+from ser_kd.runtime.recording import identify, name_folders_by_content, now, read_record, write_predictions, write_record
 from ser_kd.runtime.tracking import choose_mode, make_loggers
 from ser_kd.storage.atomic import write_text
+from ser_kd.tasks.teacher_cache import CacheRequest, OpenedCache, open_cache
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
 
 
@@ -128,8 +132,14 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     quieten_libraries(choose_mode(config.logger.wandb))
     keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
+    cache = _read_cache_spec(config)
     data: SpeechDataModule = build(
-        config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol), fold=config.fold, seed=config.seed
+        config.datamodule,
+        corpus=build(config.corpus),
+        protocol=build(config.protocol),
+        fold=config.fold,
+        seed=config.seed,
+        key_epochs=cache.views,
     )
     with console.progress("decoding audio") as data.progress:
         data.setup()
@@ -141,7 +151,8 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         corpus_words = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
         teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words)
     plain = OmegaConf.to_container(config, resolve=True)
-    identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None)  # type: ignore[arg-type]
+    caches_frames = spec is not None and spec.cache == "auto" and cache.choose_parts(build(config.objective)).are_long
+    identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)  # type: ignore[arg-type]
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
     return TrainingRun(config, experiment, command, data, teacher, identity, folder)
 
@@ -239,6 +250,7 @@ def _fit(
     last = checkpoints / "last.ckpt"
     if not last.is_file():
         fit_statistics(module.student, run.data.plain_train_dataloader())
+    _choose_training_teacher(run, module, record)
     start = time.perf_counter()
     try:
         trainer.fit(module, datamodule=run.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
@@ -260,6 +272,57 @@ def _fit(
     return trainer
 
 
+def _choose_training_teacher(run: TrainingRun, module: DistillationModule, record: RunRecord) -> None:
+    """Let the module ask whom ``teacher.cache`` says about training clips."""
+    if run.teacher is None or run.config.teacher.cache == "memory":
+        return
+    if run.config.teacher.cache == "off":
+        module.ask_in_training(run.teacher)
+        return
+    try:
+        opened = _open_cache(run, module)
+    except DataError as fault:  # a cache saves time; without one the run finds the same
+        reason = f"the cache cannot be written ({fault.got})"
+        kept = _read_cache_spec(run.config).choose_parts(module.objective)
+        opened = OpenedCache(CachedTeacher(run.teacher, kept), "", reason)
+    if opened.reason:
+        console.warn(f"{opened.reason}: the teacher is asked live")
+    module.ask_in_training(opened.teacher)
+    record.notes.append(opened.describe())
+    record.timings["teacher_cache_s"] = record.timings.get("teacher_cache_s", 0.0) + opened.seconds
+
+
+def open_teacher_cache(run: TrainingRun) -> OpenedCache:
+    """Build and open the cache of a run's teacher ahead of its training.
+
+    Raises:
+        ConfigError: If a folder given by hand holds something else, or a layer is missing.
+        DataError: If it cannot be written.
+    """
+    module = run.make_module(with_weights=False)
+    if run.teacher is not None and run.teacher.needs_fit:
+        run.teacher.fit(run.data.val_dataloader(), _device_of(run.config))
+    return _open_cache(run, module)
+
+
+def _open_cache(run: TrainingRun, module: DistillationModule) -> OpenedCache:
+    if run.teacher is None:  # only called where there is a teacher; told to the type checker
+        raise RuntimeError("there is no teacher to cache")
+    views: Any = OmegaConf.to_container(run.config.views, resolve=True) if run.config.views else {}
+    return open_cache(
+        CacheRequest(
+            spec=_read_cache_spec(run.config),
+            teacher=run.teacher,
+            data=run.data,
+            objective=module.objective,
+            views=module.views,
+            views_identity=name_folders_by_content(views),
+            root=Path(run.config.paths.cache) / "teachers",
+            device=_device_of(run.config),
+        )
+    )
+
+
 def _choose_epochs(run: TrainingRun, module: DistillationModule, record: RunRecord) -> int:
     """Train on the training split alone and give the best number of epochs on validation; remembered beside the run."""
     note = run.folder / "selection.json"
@@ -279,6 +342,10 @@ def _choose_epochs(run: TrainingRun, module: DistillationModule, record: RunReco
         "validation metrics are those of the selection"
     )
     return int(chosen["epochs"])
+
+
+def _read_cache_spec(config: DictConfig) -> CacheSpec:
+    return build(config.get("cache")) or CacheSpec()
 
 
 def _device_of(config: DictConfig) -> str:

@@ -128,7 +128,7 @@ def test_every_verb_has_its_task_and_every_root_file_is_there():
     from ser_kd.runtime.paths import find_conf_dir
 
     for name, verb in command.VERBS.items():
-        assert find_spec(f"ser_kd.tasks.{name}") is not None, name
+        assert find_spec(f"ser_kd.tasks.{name.replace('-', '_')}") is not None, name
         if verb.root:
             assert (find_conf_dir() / f"{verb.root}.yaml").is_file(), name
 
