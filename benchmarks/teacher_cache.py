@@ -2,8 +2,8 @@
 
 python benchmarks/teacher_cache.py
 
-The teacher is wav2vec 2.0 base with random weights. Wanted: 1.15 times the student's own epoch or less with logits and embeddings, 1.5 times
-or less with six hidden layers for a student of six layers, and answers a hundred times as fast as the live ones.
+The teacher is wav2vec 2.0 base with random weights. Wanted: at most 1.15 times the student's own epoch with logits and embeddings, at most
+1.5 times with six hidden layers for a student of six layers, and answers a hundred times as fast as the live ones.
 """
 
 from __future__ import annotations

@@ -52,9 +52,10 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
     cache = config.get("cache") or {}
     lossy = {"views": cache.get("views")}
     if caches_frames:
-        lossy["float16"] = True if cache.get("dtype") == "float16" else None
-        lossy["frame_stride"] = cache["frame_stride"] if cache.get("frame_stride", 1) != 1 else None
-    if any(value is not None for value in lossy.values()):  # an ordinary run keeps the name it had before there were caches
+        lossy |= {"dtype": cache.get("dtype", "float32"), "frame_stride": cache.get("frame_stride", 1)}
+    lossless = {"views": None, "dtype": "float32", "frame_stride": 1}
+    lossy = {name: value for name, value in lossy.items() if value != lossless[name]}
+    if lossy:  # an ordinary run keeps the name it had before there were caches
         science["cache"] = lossy
     return hash_data([science, protocol_fingerprint, teacher_identity])
 

@@ -183,6 +183,8 @@ class TensorShelf:
             if not _try_lock(file.fileno()):
                 self._say(f"another process builds {self.folder}: waiting for it")
                 self._wait(file.fileno(), path, patience_s)
+            with suppress(OSError):
+                os.utime(path)  # else whoever comes next would take the last builder's sign of life for this one's
             self.reload()
             self._sweep()
             yield lambda: os.utime(path)

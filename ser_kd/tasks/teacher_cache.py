@@ -214,7 +214,7 @@ def _complete(request: CacheRequest, shelf: TensorShelf, kept: KeptParts, places
     if not missing:
         return 0
     needed = _estimate_bytes(request, kept, missing)
-    console.note(f"teacher cache: {len(missing)} answers, about {needed / _GB:.3g} GB, go to {shelf.folder}")
+    console.note(f"teacher cache: {len(missing)} answers, about {needed / 1e6:,.1f} MB, go to {shelf.folder}")
     if not _make_room(request, shelf, needed):
         return None
     with shelf.building() as sign_of_life, console.progress("asking the teacher") as progress:
@@ -267,14 +267,15 @@ def _estimate_bytes(request: CacheRequest, kept: KeptParts, places: Places) -> i
 def _make_room(request: CacheRequest, shelf: TensorShelf, needed: int) -> bool:
     """Tell whether a shelf may grow, after deleting those of other folds where that is wished."""
     budget = request.spec.budget_gb * _GB
-    held = list_shelves(shelf.folder.parent if request.spec.folder is None else shelf.folder)
+    own = read_note(shelf.folder)
+    held = list_shelves(request.root) if request.spec.folder is None else [own] if own is not None else []
     total = sum(note.size_bytes for note in held) + needed
     if request.spec.keep == "fold":
         for note in _list_other_folds(held, shelf):
             if total <= budget:
                 break
             if remove_shelf(note.folder):
-                console.note(f"made room: the cache of fold {note.about['fold']} is deleted ({note.size_bytes / _GB:.3g} GB)")
+                console.note(f"made room: the cache of fold {note.about['fold']} is deleted ({note.size_bytes / 1e6:,.1f} MB)")
                 total -= note.size_bytes
     return total <= budget
 

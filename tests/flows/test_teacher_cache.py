@@ -12,7 +12,7 @@ from tests.flows.conftest import SMALL, only_run
 
 pytestmark = pytest.mark.slow
 
-TINY = ["corpus=demo", *SMALL, "datamodule.clip_samples=32000"]
+TINY = ["corpus=demo", *SMALL, "datamodule=speech"]
 WORDS = ["experiments=wav_to_mfcc/ce_kl", *TINY, "teacher.experiment=cached/teacher"]
 
 

@@ -175,6 +175,7 @@ def test_a_stuck_builder_is_not_waited_for_and_a_dead_one_holds_nothing(tmp_path
         holder.kill()
         holder.wait()
         with shelf.building(patience_s=0.1) as sign_of_life:
+            assert (tmp_path / ".lock").stat().st_mtime > 1
             sign_of_life()
             shelf.add(ROWS)
     assert len(make_shelf(tmp_path)) == 5

@@ -74,7 +74,7 @@ def make_data(corpus: Path, **options: Any) -> SpeechDataModule:
 
 
 def make_teacher(members: int = 1, seed: int = 0, **options: Any) -> TeacherEnsemble:
-    heard = (["s2"], ["s3"], [])
+    heard: tuple[list[str], ...] = (["s2"], ["s3"], [])
     made = [
         TeacherMember(Tiny(seed + n), TeacherRecord(f"m{n}", "paper/teacher", f"paper/teacher/{n}", None, heard[n], 9))
         for n in range(members)

@@ -293,6 +293,7 @@ def test_a_folder_given_by_hand_is_refused_where_it_holds_something_else(corpus:
     with pytest.raises(ConfigError, match="made otherwise") as fault:
         open_cache(make_request(corpus, tmp_path, spec=CacheSpec(folder=str(folder), layers=[2])))
     assert "kept" in fault.value.got
+    assert "budget" in open_cache(make_request(corpus, tmp_path, spec=CacheSpec(folder=str(tmp_path / "small"), budget_gb=0.0))).reason
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "model.safetensors").write_bytes(b"x")
     with pytest.raises(ConfigError, match="holds other things"):
