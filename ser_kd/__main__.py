@@ -60,6 +60,11 @@ VERBS: dict[str, Verb] = {
         "ser-kd check corpus=ravdess corpus.root=$RAVDESS protocol=ravdess_actors5",
         root="check",
     ),
+    "cache-teacher": Verb(
+        "put a teacher's answers to training clips on disk, so that trainings need not ask it",
+        "ser-kd cache-teacher experiments=wav_to_mfcc/ce_kl corpus.root=$RAVDESS fold=0",
+        root="train",
+    ),
     "train": Verb(
         "train a teacher, a baseline or a distilled student on one fold",
         "ser-kd train experiments=wav_to_mfcc/ce_kl corpus.root=$RAVDESS fold=0",

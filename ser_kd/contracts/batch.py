@@ -52,6 +52,17 @@ class ModelInput:
             keys=None if self.keys is None else self.keys[chosen],
         )
 
+    def take_alone(self, row: int) -> ModelInput:
+        """Give one clip without the padding that its batch put behind it."""
+        clip = self.take([row])
+        return ModelInput(
+            waveforms=clip.waveforms[:, : int(clip.lengths[0])],
+            lengths=clip.lengths,
+            texts=clip.texts,
+            features={name: (values[:, : int(lengths[0])], lengths) for name, (values, lengths) in clip.features.items()},
+            keys=clip.keys,
+        )
+
 
 @dataclass
 class SpeechBatch:

@@ -35,7 +35,8 @@ class LossTerm(Protocol):
 
     A term that compares the clips of a batch says by an attribute ``minimum_batch`` how many it needs; smaller batches throughout
     are refused before the first step, and a smaller last batch of an epoch gives zero. One that needs the teacher's frames or hidden
-    states, which are not kept in memory from epoch to epoch, says so by ``needs_teacher_frames = True``.
+    states, which are not kept in memory from epoch to epoch, says so by ``needs_teacher_frames = True``; ``teacher_layers`` then names
+    them, so that a cache on disk keeps no others: layer numbers, None among them for the last frames. Without it all are kept.
     """
 
     needs_teacher: bool
@@ -47,18 +48,22 @@ class LossTerm(Protocol):
 class Teacher(Protocol):
     """Answers about a batch without gradient. ``parameter_count`` is stated in the record.
 
-    The speakers are told beside the input, because who may answer for a clip can depend on who speaks; no model hears them.
+    Speakers and ids are told beside the input, because who may answer for a clip can depend on who speaks, and answers that were
+    stored are found by the clip's id; no model hears them.
     """
 
     @property
     def parameter_count(self) -> int: ...
 
-    def answer(self, inputs: ModelInput, speakers: Sequence[str] | None = None) -> TeacherAnswers: ...
+    def answer(self, inputs: ModelInput, speakers: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> TeacherAnswers: ...
 
 
 @runtime_checkable
 class Transform(Protocol):
-    """Changes a batch by draws that depend on ``batch.keys`` alone."""
+    """Changes a batch by draws that depend on ``batch.keys`` alone.
+
+    One by which a clip comes out otherwise in other company says so by an attribute ``mixes_clips = True``.
+    """
 
     def __call__(self, batch: SpeechBatch) -> SpeechBatch: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +45,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         workers: Loader processes; 0 loads in the training process, which is fast enough for cached audio.
         cache_dir: Folder for decoded audio; SER_KD_CACHE or ``cache`` by default.
         on_bad_audio: ``skip`` leaves damaged clips out, ``error`` refuses the corpus.
+        key_epochs: K: training epoch e draws crops and augmentation as epoch e modulo K did; the order of clips is always new. None
+            draws anew in each epoch.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         workers: int = 0,
         cache_dir: str | Path | None = None,
         on_bad_audio: Literal["skip", "error"] = "skip",
+        key_epochs: int | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -85,6 +88,7 @@ class SpeechDataModule(lightning.LightningDataModule):
                 "Unknown way to treat damaged audio.", expected="skip or error", got=str(on_bad_audio), remedy="set datamodule.on_bad_audio"
             )
         self.on_bad_audio = on_bad_audio
+        self.key_epochs = key_epochs
         self.progress: Callable[[int, int], None] | None = None
         SpeechCollation(clip_samples, padding)  # wrong lengths are told now, not after decoding
         self._fold: ProtocolFold | None = None
@@ -177,6 +181,19 @@ class SpeechDataModule(lightning.LightningDataModule):
         """Training clips once each, whole, in manifest order: for statistics."""
         return self._loader("train", training=False)
 
+    def drawn_dataloader(self, epoch: int, ids: Collection[str]) -> DataLoader[Any]:
+        """Some training clips once each as they are drawn in an epoch, short ones first: for answers that are stored."""
+        chosen = [u for u in self.fold.train if u.id in ids]
+        dataset = SpeechDataset(chosen, self.audio, self.label_set, self.seed)
+        sampler = KeyedBatchSampler(dataset.lengths, self.evaluation_batch_size, self.seed, shuffle=False, bucket_by_length=True)
+        sampler.set_epoch(epoch)
+        return self._load(dataset, sampler, training=True)
+
+    @property
+    def crops_training_clips(self) -> bool:
+        """Whether a training clip is longer than ``clip_samples``, so that another part of it is heard in each epoch."""
+        return self.clip_samples is not None and any(self.audio.length_of(u.id) > self.clip_samples for u in self.fold.train)
+
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Validation batches; none after ``refit``."""
         return self._loader("validation", training=False) if self.fold.validation_set else []
@@ -201,7 +218,11 @@ class SpeechDataModule(lightning.LightningDataModule):
             class_indices=dataset.class_indices,
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
+            key_epochs=self.key_epochs if training else None,
         )
+        return self._load(dataset, sampler, training)
+
+    def _load(self, dataset: SpeechDataset, sampler: KeyedBatchSampler, training: bool) -> DataLoader[Any]:
         return ResumableLoader(
             dataset,
             sampler,

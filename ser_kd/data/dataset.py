@@ -35,6 +35,11 @@ class SpeechClip:
     key: int
 
 
+def clip_key(seed: int, epoch: int, utterance_id: str) -> int:
+    """Give the random key of a clip in an epoch."""
+    return hash_text(seed, epoch, utterance_id)
+
+
 class SpeechDataset(Dataset[SpeechClip]):
     """Clips of one split.
 
@@ -67,7 +72,7 @@ class SpeechDataset(Dataset[SpeechClip]):
             torch.from_numpy(self.audio.read(utterance.id)),
             self.class_indices[number],
             torch.tensor(dimensions, dtype=torch.float32),
-            hash_text(self.seed, epoch, utterance.id),
+            clip_key(self.seed, epoch, utterance.id),
         )
 
     def class_counts(self, classes: int) -> list[int]:

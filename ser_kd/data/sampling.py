@@ -34,9 +34,10 @@ class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
         rank: This process.
         world_size: Number of processes.
         drop_last: Leave an incomplete last batch out.
+        key_epochs: K: the epoch of a pair, by which clips draw, is that of the order modulo K; None lets each epoch draw anew.
 
     Raises:
-        ConfigError: If the batch size is below 1, or classes are balanced without knowing them.
+        ConfigError: If the batch size or ``key_epochs`` is below 1, or classes are balanced without knowing them.
     """
 
     def __init__(
@@ -51,9 +52,12 @@ class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
         rank: int = 0,
         world_size: int = 1,
         drop_last: bool = False,
+        key_epochs: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise ConfigError("A batch needs clips.", expected="batch_size of 1 or more", got=str(batch_size), remedy="try 64")
+        if key_epochs is not None and key_epochs < 1:
+            raise ConfigError("Clips need an epoch to draw by.", expected="key_epochs of 1 or more, or None", got=str(key_epochs))
         if balance not in ("none", "class"):
             raise ConfigError(
                 "Unknown balance.", expected="none or class", got=str(balance), remedy="set datamodule.balance to one of them"
@@ -75,6 +79,7 @@ class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
         self.rank = rank
         self.world_size = world_size
         self.drop_last = drop_last
+        self.key_epochs = key_epochs
         self.epoch = 0
         self._to_skip = 0
 
@@ -97,10 +102,11 @@ class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         first, self._to_skip = self._to_skip, 0
+        epoch = self.epoch if self.key_epochs is None else self.epoch % self.key_epochs
         for batch in self._global_batches()[first:]:
             mine = batch[self.rank :: self.world_size]
             if mine:
-                yield [(self.epoch, index) for index in mine]
+                yield [(epoch, index) for index in mine]
 
     def _global_batches(self) -> list[list[int]]:
         generator = torch.Generator().manual_seed(hash_text("order", self.seed, self.epoch) & (2**63 - 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,12 @@ from torch import Tensor
 from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.interfaces import Teacher
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
+from ser_kd.distill.answer_rows import AnswerRow, KeptParts, cut_row, join_rows
 
-Row = dict[str, dict[str, Tensor]]
-"""Member (or "combined") -> field -> (…) the answer to one clip."""
+Row = dict[str, AnswerRow]
+"""Member (or "combined") -> the answer to one clip."""
+
+_SMALL_PARTS = KeptParts()
 
 _COMBINED = ""  # no member can be called so
 
@@ -24,7 +27,9 @@ class AnswerMemory:
 
     A clip is known by a hash of what the teacher hears (valid samples, texts, features) and of its speaker, never by its name or place,
     so an augmented or cropped clip is another clip. Kept are logits, dimensions and embeddings; frames and hidden states are
-    too large and are None in every answer. Answers equal the live ones up to the rounding of another batch.
+    too large and are None in every answer. Each clip is asked alone, so that its answer does not depend on the clips it came with:
+    a run that was interrupted, and whose memory is empty again, hears the same to the last bit. Answers equal those to a whole batch up
+    to rounding.
 
     Args:
         teacher: Who is asked about clips not heard before.
@@ -42,12 +47,13 @@ class AnswerMemory:
         """Parameters of the teacher."""
         return self.teacher.parameter_count
 
-    def answer(self, inputs: ModelInput, speakers: Sequence[str] | None = None) -> TeacherAnswers:
+    def answer(self, inputs: ModelInput, speakers: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> TeacherAnswers:
         """Give the teacher's answers, from memory where it was asked before.
 
         Args:
             inputs: What the teacher hears.
             speakers: B speakers, for a teacher that needs them.
+            ids: Not used.
 
         Returns:
             Its answers, without frames and hidden states, on the device of the inputs.
@@ -55,15 +61,13 @@ class AnswerMemory:
         keys = _hash_clips(inputs, speakers)
         known = {key: self._rows[key] for key in keys if key in self._rows}
         news = [row for row, key in enumerate(keys) if key not in known]
-        if news:
-            told = None if speakers is None else [speakers[row] for row in news]
-            answers = self.teacher.answer(inputs if len(news) == len(keys) else inputs.take(news), told)
-            for place, row in enumerate(news):
-                known[keys[row]] = self._keep(keys[row], _cut(answers, place))
+        for row in news:
+            answers = self.teacher.answer(inputs.take_alone(row), None if speakers is None else [speakers[row]])
+            known[keys[row]] = self._keep(keys[row], {name: cut_row(outputs, 0) for name, outputs in _reduce(answers).items()})
         device = inputs.waveforms.device
         chosen = [known[key] for key in keys]
-        members = {name: _join([row[name] for row in chosen], device) for name in chosen[0] if name != _COMBINED}
-        combined = _join([row[_COMBINED] for row in chosen], device) if _COMBINED in chosen[0] else next(iter(members.values()))
+        members = {name: join_rows([row[name] for row in chosen], device) for name in chosen[0] if name != _COMBINED}
+        combined = join_rows([row[_COMBINED] for row in chosen], device) if _COMBINED in chosen[0] else next(iter(members.values()))
         return TeacherAnswers(members, combined)
 
     def _keep(self, key: bytes, row: Row) -> Row:
@@ -94,24 +98,8 @@ def _bytes_of(values: Tensor) -> Any:
     return values.reshape(-1).view(torch.uint8).numpy()
 
 
-def _cut(answers: TeacherAnswers, row: int) -> Row:
-    parts = {name: _cut_outputs(outputs, row) for name, outputs in answers.members.items()}
+def _reduce(answers: TeacherAnswers) -> dict[str, Outputs]:
+    parts = dict(answers.members)
     if not any(answers.combined is outputs for outputs in answers.members.values()):
-        parts[_COMBINED] = _cut_outputs(answers.combined, row)
-    return parts
-
-
-def _cut_outputs(outputs: Outputs, row: int) -> dict[str, Tensor]:
-    named = {"logits": outputs.logits, "dimensions": outputs.dimensions, "embedding": outputs.embedding}
-    named |= {f"embeddings/{name}": value for name, value in outputs.embeddings.items()}
-    return {name: value[row].detach().cpu().clone() for name, value in named.items() if value is not None}
-
-
-def _join(rows: Sequence[Mapping[str, Tensor]], device: torch.device) -> Outputs:
-    stacked = {name: torch.stack([row[name] for row in rows]).to(device) for name in rows[0]}
-    return Outputs(
-        logits=stacked.get("logits"),
-        dimensions=stacked.get("dimensions"),
-        embedding=stacked.get("embedding"),
-        embeddings={name.partition("/")[2]: value for name, value in stacked.items() if "/" in name},
-    )
+        parts[_COMBINED] = answers.combined
+    return {name: _SMALL_PARTS.reduce(outputs) for name, outputs in parts.items()}

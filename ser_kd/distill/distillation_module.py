@@ -27,7 +27,7 @@ class DistillationModule(lightning.LightningModule):
     Without a teacher the chair is empty: the same module trains teachers and baselines. The teacher is kept outside the module tree,
     so it is never in the checkpoint, the optimizer or the parameter count. It is asked once about each clip that it hears unchanged:
     validation and test clips, and training clips where no transform stands in the slots ``both`` and ``teacher`` and no term
-    listens to frames (see ``AnswerMemory``).
+    listens to frames (see ``AnswerMemory``). ``ask_in_training`` chooses someone else for training clips, such as a ``CachedTeacher``.
 
     Args:
         student: Model that maps ``ModelInput`` to ``Outputs``.
@@ -70,6 +70,7 @@ class DistillationModule(lightning.LightningModule):
         self.classes = list(classes)
         self._teacher: tuple[Teacher | None] = (teacher,)  # a tuple hides it from nn.Module's registration
         self._memory = None if teacher is None else AnswerMemory(teacher)
+        self._training_teacher: tuple[Teacher | None] = (None,)
         self.views = views or Views()
         self.make_optimizer = optimizer
         self.learning_rate_schedule = learning_rate_schedule
@@ -84,6 +85,10 @@ class DistillationModule(lightning.LightningModule):
     def teacher(self) -> Teacher | None:
         """The teacher, or None."""
         return self._teacher[0]
+
+    def ask_in_training(self, teacher: Teacher) -> None:
+        """Let someone else answer about training clips from now on: the same teacher from its cache, or live in every epoch."""
+        self._training_teacher = (teacher,)
 
     def forward(self, batch: SpeechBatch) -> Outputs:
         """Ask the student about a clean batch."""
@@ -106,7 +111,7 @@ class DistillationModule(lightning.LightningModule):
         progress = self.progress
         answers: TeacherAnswers | None = None
         if self.teacher is not None and self.objective.listens_to_teacher(progress):
-            answers = self._whom_to_ask().answer(teacher_input, batch.speakers)
+            answers = self._whom_to_ask().answer(teacher_input, batch.speakers, batch.ids)
         outputs = self.student(student_input)
         loss, parts = self.objective(outputs, shared, answers, progress)
         heard = {"loss": loss, **parts}
@@ -193,6 +198,8 @@ class DistillationModule(lightning.LightningModule):
             )
 
     def _whom_to_ask(self) -> Teacher:
+        if self._training_teacher[0] is not None:
+            return self._training_teacher[0]
         unchanged = self.views.both is None and self.views.teacher is None and not self.objective.listens_to_frames()
         asked = self._memory if unchanged else self.teacher
         if asked is None:  # only called where there is a teacher; told to the type checker

@@ -150,6 +150,17 @@ class Objective(nn.Module):
         """Tell whether a term needs the teacher's frames or hidden states."""
         return any(getattr(loss, "needs_teacher_frames", False) for loss in self.losses.values())
 
+    def teacher_layers(self) -> list[int | None] | None:
+        """List the teacher's layers that terms listen to, None among them for its last frames; None alone where a term does not tell."""
+        found: list[int | None] = []
+        for loss in self.losses.values():
+            if getattr(loss, "needs_teacher_frames", False):
+                told = getattr(loss, "teacher_layers", None)
+                if told is None:
+                    return None
+                found += [layer for layer in told if layer not in found]
+        return found
+
     def set_class_counts(self, counts: Sequence[int]) -> None:
         """Tell the training clips per class to the terms that weigh classes."""
         for loss in self.losses.values():

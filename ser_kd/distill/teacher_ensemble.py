@@ -162,12 +162,13 @@ class TeacherEnsemble:
             self._set_table(table)
 
     @torch.no_grad()
-    def answer(self, inputs: ModelInput, speakers: Sequence[str] | None = None) -> TeacherAnswers:
+    def answer(self, inputs: ModelInput, speakers: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> TeacherAnswers:
         """Ask all members.
 
         Args:
             inputs: What they hear.
             speakers: B speakers; needed for cross-fitted answers only.
+            ids: Not used.
 
         Returns:
             The members' answers and the combined one; no tensor requires a gradient.
@@ -175,10 +176,25 @@ class TeacherEnsemble:
         Raises:
             ConfigError: If answers are cross-fitted and speakers are not told.
         """
-        answers = {member.name: member.hear(inputs) for member in self.members}
+        return self.combine_members(self.hear(inputs), speakers)
+
+    def hear(self, inputs: ModelInput) -> dict[str, Outputs]:
+        """Ask each member by itself: name -> its answers."""
+        return {member.name: member.hear(inputs) for member in self.members}
+
+    def combine_members(self, answers: Mapping[str, Outputs], speakers: Sequence[str] | None = None) -> TeacherAnswers:
+        """Combine answers that the members gave, now or at another time.
+
+        Args:
+            answers: Member name -> its answers, of all members.
+            speakers: As for ``answer``.
+
+        Raises:
+            ConfigError: If answers are cross-fitted and speakers are not told.
+        """
         if len(self.members) == 1 and self.answers == "all":
-            return TeacherAnswers(answers, next(iter(answers.values())))
-        return TeacherAnswers(answers, self._combine(answers, speakers))
+            return TeacherAnswers(dict(answers), next(iter(answers.values())))
+        return TeacherAnswers(dict(answers), self._combine(answers, speakers))
 
     def _combine(self, answers: Mapping[str, Outputs], speakers: Sequence[str] | None) -> Outputs:
         weights = self._weights_of_clips(speakers)  # (M, 1 or B, C)

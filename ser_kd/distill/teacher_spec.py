@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.distill.teacher_ensemble import Answers, Combination, Weights
@@ -36,6 +36,8 @@ class TeacherSpec:
         answers: See ``TeacherEnsemble``. With ``cross_fitted`` each member that is named by its experiment stands for ``groups`` runs,
             one for each group of training speakers that was withheld from it.
         groups: N of ``datamodule.withhold=K/N``, for cross-fitted answers.
+        cache: How answers to training clips are kept. ``memory``: those to clips it hears unchanged, without frames, within the run (see
+            ``AnswerMemory``). ``auto``: on disk, for all runs (see ``CacheSpec``). ``off``: not at all.
 
     Raises:
         ConfigError: If nobody is named, or a single teacher and members are.
@@ -49,6 +51,7 @@ class TeacherSpec:
     calibrate: bool = False
     answers: Answers = "all"
     groups: int = 3
+    cache: Literal["memory", "auto", "off"] = "memory"
 
     def __post_init__(self) -> None:
         single = self.experiment is not None or self.run is not None

@@ -22,6 +22,16 @@ class Views:
     student: Transform | None = None
     teacher: Transform | None = None
 
+    @property
+    def mixes_clips(self) -> bool:
+        """Whether what the teacher hears of a clip depends on the other clips of the batch."""
+        return any(getattr(transform, "mixes_clips", False) for transform in (self.both, self.teacher))
+
+    def teacher_input(self, batch: SpeechBatch) -> ModelInput:
+        """Give what the teacher hears alone."""
+        shared = self.both(batch) if self.both is not None else batch
+        return (self.teacher(shared) if self.teacher is not None else shared).model_input()
+
     def split(self, batch: SpeechBatch) -> tuple[SpeechBatch, ModelInput, ModelInput]:
         """Give the batch whose targets count, the student's input and the teacher's input."""
         shared = self.both(batch) if self.both is not None else batch

@@ -59,6 +59,11 @@ class AttentionTransfer(nn.Module):
         self.teacher_layer = teacher_layer
         self.teacher = teacher
 
+    @property
+    def teacher_layers(self) -> tuple[int | None, ...]:
+        """The layer of the teacher it listens to; None are its last frames."""
+        return (self.teacher_layer,)
+
     def forward(self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None) -> Tensor:
         """Compare the maps of the batch.
 

@@ -14,28 +14,32 @@ from ser_kd.storage.atomic import replace_file, write_text
 from ser_kd.storage.audio_files import list_audio
 from ser_kd.storage.hashing import hash_data
 
-NOT_SCIENCE = ("paths", "logger", "dry_run", "experiment", "experiments", "fold", "seed", "callbacks", "name", "checkpoint_minutes")
+NOT_SCIENCE = (
+    "paths", "logger", "cache", "dry_run", "experiment", "experiments", "fold", "seed", "callbacks", "name", "checkpoint_minutes",
+)  # fmt: skip
 """Keys of a configuration that change where and how a run is made, not what it finds."""
 
 NOT_SCIENCE_WITHIN = {
     "corpus": ("root", "path"),
     "datamodule": ("workers", "cache_dir", "evaluation_batch_size"),
     "trainer": ("accelerator", "devices", "num_nodes", "log_every_n_steps", "enable_progress_bar", "enable_model_summary"),
-    "teacher": ("experiment", "run", "members"),
+    "teacher": ("experiment", "run", "members", "cache"),
 }
 
 
-def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_identity: str | None) -> str:
+def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_identity: str | None, caches_frames: bool = False) -> str:
     """Hash everything that changes the science of a run.
 
     Fold and seed are not part of it (they stand in the folder name), nor are devices, workers, loggers and paths. The protocol's
     fingerprint stands for the data, the teacher's identity for the teacher, however it was named, and names and sizes of the audio
-    files for a folder of noises or rooms (a ``root`` below ``views``), wherever it lies.
+    files for a folder of noises or rooms (a ``root`` below ``views``), wherever it lies. Whether answers come from a cache does not
+    count, but what they lose there does, and so do draws that repeat (``cache.views``).
 
     Args:
         config: Resolved configuration as plain data.
         protocol_fingerprint: See ``ProtocolFold``.
         teacher_identity: Identity of the teacher's run, or None.
+        caches_frames: Whether frames or hidden layers of the teacher are heard as a cache keeps them.
 
     Returns:
         12 hexadecimal digits.
@@ -46,19 +50,28 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
             continue
         left_out = NOT_SCIENCE_WITHIN.get(name, ())
         science[name] = {k: v for k, v in value.items() if k not in left_out} if isinstance(value, Mapping) else value
-    science["views"] = _name_folders_by_content(science.get("views"))
+    science["views"] = name_folders_by_content(science.get("views"))
+    cache = config.get("cache") or {}
+    lossy = {"views": cache.get("views")}
+    if caches_frames:
+        lossy |= {"dtype": cache.get("dtype", "float32"), "frame_stride": cache.get("frame_stride", 1)}
+    lossless = {"views": None, "dtype": "float32", "frame_stride": 1}
+    lossy = {name: value for name, value in lossy.items() if value != lossless[name]}
+    if lossy:  # an ordinary run keeps the name it had before there were caches
+        science["cache"] = lossy
     return hash_data([science, protocol_fingerprint, teacher_identity])
 
 
-def _name_folders_by_content(node: Any) -> Any:
+def name_folders_by_content(node: Any) -> Any:
+    """Put names and sizes of the audio files in the place of each folder (``root``) in a node of the configuration."""
     if isinstance(node, Mapping):
         return {
             name: [[file, path.stat().st_size] for file, path in list_audio(Path(value)).items()]
             if name == "root" and isinstance(value, str)
-            else _name_folders_by_content(value)
+            else name_folders_by_content(value)
             for name, value in node.items()
         }
-    return [_name_folders_by_content(part) for part in node] if isinstance(node, list) else node
+    return [name_folders_by_content(part) for part in node] if isinstance(node, list) else node
 
 
 def read_record(folder: Path) -> RunRecord | None:

@@ -14,7 +14,7 @@ from ser_kd.runtime.faults import join_names, raise_faults, suggest
 from ser_kd.runtime.schema import TargetSchema, ValueSchema, describe_target, read_schema
 
 GIVEN_BY_TASKS: Mapping[str, Collection[str]] = {
-    "datamodule": {"corpus", "protocol", "fold", "seed"},
+    "datamodule": {"corpus", "protocol", "fold", "seed", "key_epochs"},
     "student": {"classes"},
     "trainer": {
         "callbacks",

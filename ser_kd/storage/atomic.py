@@ -27,7 +27,7 @@ def replace_file(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)
     except OSError as fault:
-        raise _explain(path, fault) from fault
+        raise explain_write_fault(path, fault) from fault
     part = Path(name)
     try:
         yield part
@@ -36,7 +36,7 @@ def replace_file(path: Path) -> Iterator[Path]:
         part.chmod(0o644)
         part.replace(path)
     except OSError as fault:
-        raise _explain(path, fault) from fault
+        raise explain_write_fault(path, fault) from fault
     finally:
         part.unlink(missing_ok=True)
 
@@ -57,7 +57,8 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _explain(path: Path, fault: OSError) -> DataError:
+def explain_write_fault(path: Path, fault: OSError) -> DataError:
+    """Make the error for a file that cannot be written: a full disk is told as one."""
     full = fault.errno in (errno.ENOSPC, errno.EDQUOT)
     return DataError(
         "The disk is full." if full else "A file cannot be written.",

@@ -16,6 +16,7 @@ from ser_kd.runtime.generator_states import GeneratorStates
 from ser_kd.runtime.safe_points import SafePoints
 from ser_kd.storage.atomic import write_text
 from ser_kd.storage.checkpoints import read_checkpoint
+from ser_kd.tasks.run_teacher import choose_training_teacher
 from ser_kd.tasks.training_run import TrainingRun
 
 
@@ -63,6 +64,7 @@ def fit_run(
     trainer = run.make_trainer(callbacks, loggers)
     if not last.is_file():
         fit_statistics(module.student, run.data.plain_train_dataloader())
+    choose_training_teacher(run, module, record)
     try:
         trainer.fit(module, datamodule=run.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     except SystemExit as leaving:

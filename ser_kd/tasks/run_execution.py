@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from ser_kd.contracts.records import RunRecord
 from ser_kd.distill.distillation_module import DistillationModule
@@ -25,6 +24,7 @@ from ser_kd.storage.atomic import remove_parts, replace_file, write_text
 from ser_kd.storage.checkpoints import read_checkpoint
 from ser_kd.storage.locks import hold_folder
 from ser_kd.tasks.checkpointed_fit import choose_epochs, fit_run
+from ser_kd.tasks.run_teacher import device_of
 from ser_kd.tasks.training_run import TrainingRun
 from ser_kd.tasks.unfinished_runs import describe_changes
 
@@ -82,7 +82,7 @@ def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRe
         resume_step=int(read_checkpoint(last)["global_step"]) if last.is_file() else None,
     )  # fmt: skip
     if run.teacher is not None and run.teacher.needs_fit:
-        run.teacher.fit(run.data.val_dataloader(), _device_of(config))
+        run.teacher.fit(run.data.val_dataloader(), device_of(config))
     chosen_epochs = None
     if config.refit:
         chosen_epochs = choose_epochs(run, module, record)
@@ -117,10 +117,6 @@ def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRe
     write_run_figures(run.folder, record)
     for logger in loggers:
         logger.finalize("success")
-
-
-def _device_of(config: DictConfig) -> str:
-    return "cuda" if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
 
 
 def _new_record(run: TrainingRun) -> RunRecord:

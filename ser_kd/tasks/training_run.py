@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.manifest import describe_left_out
 from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.distill.cache_spec import CacheSpec
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
@@ -112,8 +113,14 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     quieten_libraries(choose_mode(config.logger.wandb))
     keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
+    cache = read_cache_spec(config)
     data: SpeechDataModule = build(
-        config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol), fold=config.fold, seed=config.seed
+        config.datamodule,
+        corpus=build(config.corpus),
+        protocol=build(config.protocol),
+        fold=config.fold,
+        seed=config.seed,
+        key_epochs=cache.views,
     )
     with console.progress("decoding audio") as data.progress:
         data.setup()
@@ -125,6 +132,12 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         corpus_words = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
         teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words)
     plain = OmegaConf.to_container(config, resolve=True)
-    identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None)  # type: ignore[arg-type]
+    caches_frames = spec is not None and spec.cache == "auto" and cache.choose_parts(build(config.objective)).are_long
+    identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)  # type: ignore[arg-type]
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
     return TrainingRun(config, experiment, command, data, teacher, identity, folder)
+
+
+def read_cache_spec(config: DictConfig) -> CacheSpec:
+    """Read what is to be kept of a teacher's answers."""
+    return build(config.get("cache")) or CacheSpec()

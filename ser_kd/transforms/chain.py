@@ -39,6 +39,11 @@ class Chain(Generic[Subject]):
             for purpose in (transform.purposes if isinstance(transform, Chain) else [transform.purpose])
         ]
 
+    @property
+    def mixes_clips(self) -> bool:
+        """Whether one of the transforms does."""
+        return any(transform.mixes_clips for transform in self.transforms)
+
     def __call__(self, batch: Subject) -> Subject:
         for transform in self.transforms:
             batch = transform(batch)

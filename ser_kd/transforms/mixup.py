@@ -72,6 +72,8 @@ class MixUp(RandomTransform[SpeechBatch]):
         Zhang et al.: mixup: Beyond Empirical Risk Minimization, 2018, eq. 1.
     """
 
+    mixes_clips = True
+
     def __init__(self, alpha: float = 0.2, probability: float = 0.5, slot: str = "") -> None:
         super().__init__(probability, slot)
         if not (math.isfinite(alpha) and alpha > 0):

@@ -50,6 +50,9 @@ class RandomTransform(ABC, Generic[Subject]):
         ConfigError: If the probability lies outside [0, 1].
     """
 
+    mixes_clips = False
+    """Whether what becomes of a clip depends on the others of its batch."""
+
     def __init__(self, probability: float = 0.5, slot: str = "") -> None:
         if not 0.0 <= probability <= 1.0:
             raise ConfigError(

@@ -16,6 +16,7 @@ from tests.conftest import speech_like
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix("")) for path in (ROOT / "experiments").glob("*/*.yaml"))
 GROUPS = {
+    "cache": 1,
     "corpus": 5,
     "corpus/by_run": 1,
     "datamodule": 2,

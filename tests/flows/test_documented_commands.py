@@ -72,7 +72,7 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
         line = words[1:]
         for written, place in places.items():
             line = [word.replace(written, place) for word in line]
-        quick = QUICK if words[1] == "train" else []
+        quick = QUICK if words[1] in ("train", "cache-teacher") else []
         if any(word.startswith("experiments=wav_to_mfcc") for word in line):
             quick = [*quick, *QUICK_CLIP]
         typed = {word.partition("=")[0]: word for word in [*line, *quick]}

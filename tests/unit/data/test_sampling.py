@@ -107,3 +107,18 @@ def test_lightning_tells_the_epoch() -> None:
     trainer.fit(watcher, loader)
     assert [{epoch for epoch, _ in batch} for batch in watcher.seen] == [{0}, {1}, {2}]
     assert len({tuple(index for _, index in batch) for batch in watcher.seen}) == 3
+
+
+def test_keys_repeat_after_so_many_epochs_while_the_order_is_new() -> None:
+    def draw(epoch: int, key_epochs: int | None) -> list[tuple[int, int]]:
+        sampler = KeyedBatchSampler(LENGTHS, 8, seed=1, key_epochs=key_epochs)
+        sampler.set_epoch(epoch)
+        return [pair for batch in sampler for pair in batch]
+
+    for epoch, key in ((0, 0), (1, 1), (2, 2), (3, 0), (7, 1)):
+        pairs = draw(epoch, 3)
+        assert {drawn for drawn, _ in pairs} == {key}
+        assert [index for _, index in pairs] == [index for _, index in draw(epoch, None)]
+    assert draw(0, 3) != draw(3, 3)
+    with pytest.raises(ConfigError, match="epoch to draw by"):
+        KeyedBatchSampler(LENGTHS, 8, key_epochs=0)

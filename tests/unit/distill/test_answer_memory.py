@@ -21,10 +21,12 @@ class Listening(nn.Module):
         super().__init__()
         self.weight = torch.randn(8, 3, generator=torch.Generator().manual_seed(seed))
         self.clips = 0
+        self.asked: list[tuple[int, ...]] = []
 
     def forward(self, inputs: ModelInput) -> Outputs:
         self.clips += len(inputs.waveforms)
-        logits = inputs.waveforms @ self.weight
+        self.asked.append(tuple(inputs.waveforms.shape))
+        logits = inputs.waveforms @ self.weight[: inputs.waveforms.shape[1]]
         return Outputs(logits=logits, embedding=logits * 2, embeddings={"hidden": logits * 3}, frames=logits[:, None])
 
 
@@ -73,6 +75,12 @@ def test_a_changed_clip_is_another_clip_and_padding_is_not_heard() -> None:
     assert teacher.members[0].model.clips == 5
     memory.answer(replace(batch, features={"pitch": (torch.ones(2, 3, 1), torch.tensor([3, 2]))}))
     assert teacher.members[0].model.clips == 7
+
+
+def test_each_clip_is_asked_alone_and_without_padding_so_that_its_company_does_not_matter() -> None:
+    teacher = make_teacher()
+    AnswerMemory(teacher).answer(clips(0, 1, 2))
+    assert teacher.members[0].model.asked == [(1, 8), (1, 7), (1, 8)]
 
 
 def test_who_speaks_decides_who_answers() -> None:

@@ -54,6 +54,20 @@ def test_what_changes_the_science_changes_the_identity(section: str, key: str, v
     assert identify(changed(section, key, value), "print", "t") != identify(CONFIG, "print", "t")
 
 
+def test_a_cache_counts_by_what_it_changes_and_not_by_being_there() -> None:
+    def name(caches_frames: bool = True, **cache: object) -> str:
+        whole = {"views": None, "dtype": "float32", "layers": None, "frame_stride": 1, "budget_gb": 20, "keep": "all", "folder": None}
+        teacher = {**CONFIG["teacher"], "cache": "auto"}  # type: ignore[dict-item]
+        return identify({**CONFIG, "teacher": teacher, "cache": {**whole, **cache}}, "print", "t", caches_frames)
+
+    plain = identify(CONFIG, "print", "t")
+    assert name() == name(budget_gb=1.5, keep="fold", folder="elsewhere", layers=[3]) == plain
+    assert name(False, dtype="float16", frame_stride=4) == plain
+    assert identify({**CONFIG, "cache": None}, "print", "t") == plain
+    assert len({plain, name(dtype="float16"), name(frame_stride=2), name(views=1), name(views=2)}) == 5
+    assert name(False, views=2) == name(views=2) != plain
+
+
 def test_a_folder_of_noises_counts_by_its_files_and_not_by_its_place(tmp_path: Path) -> None:
     def name(folder: str, files: dict[str, int]) -> str:
         for file, size in files.items():

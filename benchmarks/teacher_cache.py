@@ -1,0 +1,126 @@
+"""What a cached teacher costs: an epoch of the student alone, with the live teacher, with the teacher's answers from disk.
+
+python benchmarks/teacher_cache.py
+
+The teacher is wav2vec 2.0 base with random weights. Wanted: at most 1.15 times the student's own epoch with logits and embeddings, at most
+1.5 times with six hidden layers for a student of six layers, and answers a hundred times as fast as the live ones.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.interfaces import Teacher
+from ser_kd.contracts.records import TeacherRecord
+from ser_kd.distill.answer_rows import KeptParts
+from ser_kd.distill.cached_teacher import CachedTeacher, fill_shelf
+from ser_kd.distill.fitting import fit_statistics
+from ser_kd.distill.objective import Objective
+from ser_kd.distill.teacher_ensemble import TeacherEnsemble
+from ser_kd.distill.teacher_member import TeacherMember
+from ser_kd.functional.keyed_random import derive_keys, draw_normal
+from ser_kd.losses.attention_transfer import AttentionTransfer
+from ser_kd.losses.cross_entropy import CrossEntropy
+from ser_kd.losses.relational import RelationalAngle, RelationalDistance
+from ser_kd.losses.soft_targets import SoftTargets
+from ser_kd.runtime.build import build
+from ser_kd.runtime.composition import compose
+from ser_kd.storage.tensor_shelf import TensorShelf
+
+BATCHES, CLIPS, SAMPLES, ROUNDS = 2, 8, 16_000, 3
+CLASSES = ("angry", "happy", "neutral", "sad")
+
+
+def make_batch(number: int) -> SpeechBatch:
+    """Make a batch of noises of one second."""
+    ids = [f"batch{number}clip{row}" for row in range(CLIPS)]
+    keys = derive_keys(torch.arange(CLIPS), f"batch{number}")
+    waveforms, lengths = 0.1 * draw_normal(keys, SAMPLES), torch.full((CLIPS,), SAMPLES)
+    return SpeechBatch(ids, ["speaker"] * CLIPS, waveforms, lengths, keys, classes=torch.arange(CLIPS) % len(CLASSES))
+
+
+def make_model(*words: str) -> nn.Module:
+    """Build a student of the configuration."""
+    return build(compose("train", ["corpus=demo", *words]).student, classes=len(CLASSES))
+
+
+def make_wav2vec2(layers: int) -> nn.Module:
+    """Build wav2vec 2.0 of the base width, random, with all hidden states handed out."""
+    encoder = ["weights=random", f"layers={layers}", "hidden_layers=all"]
+    return make_model("student=wav2vec2_base", *(f"student.encoder.{word}" for word in encoder))
+
+
+def run_epoch(student: nn.Module, objective: Objective, batches: list[SpeechBatch], teacher: Teacher | None) -> None:
+    """Train on each batch once, without the optimizer's step."""
+    for batch in batches:
+        answers = None if teacher is None else teacher.answer(batch.model_input(), batch.speakers, batch.ids)
+        student.zero_grad()
+        objective(student(batch.model_input()), batch, answers)[0].backward()
+
+
+def ask_all(teacher: Teacher, batches: list[SpeechBatch]) -> None:
+    """Ask about each batch once."""
+    for batch in batches:
+        teacher.answer(batch.model_input(), batch.speakers, batch.ids)
+
+
+def measure_s(*calls: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
+    """Give the shortest of some rounds of each call, in seconds of the core's own time; the calls take turns."""
+    found = [float("inf")] * len(calls)
+    for _ in range(rounds):
+        for number, call in enumerate(calls):
+            start = time.process_time()
+            call()
+            found[number] = min(found[number], time.process_time() - start)
+    return found
+
+
+def compare(name: str, student: nn.Module, terms: dict, kept: KeptParts, teacher: TeacherEnsemble, wanted: float) -> None:
+    """Print what the epochs of one student cost."""
+    batches = [make_batch(number) for number in range(BATCHES)]
+    student.train()
+    fit_statistics(student, batches)
+    label = {"cross_entropy": {"loss": CrossEntropy()}}
+    alone, distilled = Objective(label), Objective({**label, **{key: {"loss": loss} for key, loss in terms.items()}})
+    with tempfile.TemporaryDirectory() as folder:
+        shelf = TensorShelf(Path(folder), {"benchmark": name})
+        fill_shelf(shelf, teacher, kept, ((batch.ids, batch.model_input()) for batch in batches))
+        cached = CachedTeacher(teacher, kept, shelf, {(key, None): key for batch in batches for key in batch.ids})
+        plain_s, cached_s, answer_s = measure_s(
+            lambda: run_epoch(student, alone, batches, None),
+            lambda: run_epoch(student, distilled, batches, cached),
+            lambda: ask_all(cached, batches),
+        )
+        (live_answer_s,) = measure_s(lambda: ask_all(teacher, batches), rounds=1)
+        size = shelf.size_bytes / (BATCHES * CLIPS)
+    live_s = cached_s - answer_s + live_answer_s
+    print(f"{name}: {size / 1e3:.1f} kB a clip")
+    print(f"  epoch of the student alone {plain_s * 1e3:10.1f} ms")
+    print(f"  with the live teacher      {live_s * 1e3:10.1f} ms: ratio {live_s / plain_s:.2f}")
+    print(f"  with the cached teacher    {cached_s * 1e3:10.1f} ms: ratio {cached_s / plain_s:.2f} (wanted: <= {wanted:g})")
+    print(f"  answers live {live_answer_s * 1e3:.1f} ms, cached {answer_s * 1e3:.2f} ms: ratio {live_answer_s / answer_s:.0f}")
+
+
+def main() -> None:
+    """Measure on one core and print."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    teacher = TeacherEnsemble([TeacherMember(make_wav2vec2(12), TeacherRecord("teacher", None, None, None, [], 0))], CLASSES)
+    print(f"{BATCHES * CLIPS} clips of {SAMPLES / 16_000:g} s in batches of {CLIPS}, one core of the CPU")
+    small = {"soft_targets": SoftTargets(temperature=2.0), "distance": RelationalDistance(), "angle": RelationalAngle()}
+    compare("TIM-Net-60, logits and embeddings", make_model("student=timnet_60"), small, KeptParts(), teacher, 1.15)
+    pairs = [(layer, 2 * layer) for layer in range(1, 7)]
+    layers = {f"layer_{mine}": AttentionTransfer(student_layer=mine, teacher_layer=theirs) for mine, theirs in pairs}
+    kept = KeptParts(layers=tuple(theirs for _, theirs in pairs), frames_dtype="float16")
+    compare("wav2vec 2.0 of six layers, six hidden layers", make_wav2vec2(6), layers, kept, teacher, 1.5)
+
+
+if __name__ == "__main__":
+    main()
