@@ -29,10 +29,10 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         # torch's own message recommends to load it all the same
         reason = " ".join(str(fault).partition("WeightsUnpickler error:")[2].split("Check the documentation")[0].split())
         raise DataError(
-            "A checkpoint holds more than tensors and plain data, and was not opened.",
+            "A checkpoint is no file of tensors and plain data alone, and was not opened.",
             expected="a checkpoint written by ser_kd",
             got=f"{path}: {reason[:200]}",
-            remedy="do not trust where it came from: delete it and train the run again",
+            remedy="it is damaged, or not ours and then not to be trusted: delete it and train the run again",
         ) from fault
     except (RuntimeError, EOFError, OSError, ValueError) as fault:
         raise DataError(

@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_is_named(ser_kd, workplace: Path) -> None:
     assert ser_kd("train", "experiments=demo/student", *words, "experiment=damaged_weights")[0] == 0
     (record,) = (workplace / "runs" / "damaged_weights").glob("*/fold=0/seed=0/record.json")
     (record.parent / "checkpoints" / "best.ckpt").write_bytes(b"nothing")
-    refused(ser_kd("evaluate", f"run={record.parent}"), "cannot be loaded", "best.ckpt")
+    refused(ser_kd("evaluate", f"run={record.parent}"), "no file of tensors", "best.ckpt")
     refused(ser_kd("evaluate", f"run={workplace}"), "no finished run")
 
 
