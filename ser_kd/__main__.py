@@ -72,7 +72,7 @@ VERBS: dict[str, Verb] = {
     ),
     "cross-validate": Verb(
         "train experiments on all folds and seeds in worker processes, and show mean, spread and intervals",
-        "ser-kd cross-validate experiments=[wav_to_mfcc/student,wav_to_mfcc/ce_kl] corpus.root=$RAVDESS folds=all seeds=[0,1,2]",
+        "ser-kd cross-validate 'experiments=[wav_to_mfcc/student,wav_to_mfcc/ce_kl]' corpus.root=$RAVDESS folds=all 'seeds=[0,1,2]'",
         root="train",
     ),
     "evaluate": Verb(

@@ -60,6 +60,10 @@ def check_config(
     content = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
     check = _Check(GIVEN_BY_TASKS if late is None else late, read_schema() if schema is None else schema)
     check.visit(content, "")
+    for key in ("fold", "seed"):
+        number = content.get(key) if isinstance(content, Mapping) else None
+        if isinstance(number, int) and number < 0:
+            check.faults.append(ConfigError(f"The {key} is negative.", expected="0 or more", got=f"{key}={number}", remedy=f"set {key}=0"))
     raise_faults(check.faults)
 
 

@@ -1,31 +1,32 @@
-"""ser-kd cross-validate: train experiments on all folds and seeds in worker processes, and put what came out into one table."""
+"""``ser-kd cross-validate KEY=VALUE …``: train experiments on all folds and seeds in worker processes; one table at the end.
+
+keys of its own:
+  experiments=NAME   what is trained; several as 'experiments=[NAME,NAME]'
+  folds=all          or numbers: 'folds=[0,2]'
+  seeds=0            or several: 'seeds=[0,1,2]'
+  workers=N          processes (one for each core, or for each GPU)
+  dry_run=true       list the trainings and stop
+
+All other words are those of ser-kd train (but fold and seed) and hold for every training. A teacher of which no finished run is
+found is trained on the way, with the words on corpus, protocol, datamodule, scale, logger and paths. Finished runs are found and not
+repeated, interrupted ones go on, one that fails is listed and the others go on.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
-from ser_kd.contracts.errors import ConfigError
 from ser_kd.runtime import console
 from ser_kd.runtime.job_lines import JobLines
 from ser_kd.sweeps.jobs import JobBoard, State
 from ser_kd.sweeps.living_workers import LivingWorkers
-
-OWN_KEYS = ("experiments", "folds", "seeds", "workers", "dry_run")
+from ser_kd.tasks.cross_validation_words import read_words
 
 
 def run(arguments: list[str]) -> int:
     """Train experiments on all folds and seeds, and show mean, spread and intervals.
-
-    Own keys: experiments=NAME or [NAME,NAME] (needed), folds=all or [0,2], seeds=0 or [0,1,2], workers=N (one per core, or per GPU),
-    dry_run=true (lists the trainings). All other words are those of ``ser-kd train`` and hold for every training; a
-    teacher that no finished run is found of is trained on the way, with the words on corpus, protocol, datamodule, scale,
-    logger and paths. Finished runs are found and not repeated, interrupted ones go on, one that fails is listed and the others go on.
 
     Args:
         arguments: The words.
@@ -36,23 +37,27 @@ def run(arguments: list[str]) -> int:
     Raises:
         ConfigError: If the words cannot work together.
     """
-    own, words = _split(arguments)
+    asked = read_words(arguments)
     from ser_kd.tasks import report  # late: torch and pandas take seconds to import
     from ser_kd.tasks.cross_validation_plan import describe_plan, make_plan
 
-    plan = make_plan(_as_list(own["experiments"]), own["folds"], [int(seed) for seed in _as_list(own["seeds"])], words)
-    console.table(describe_plan(plan))
-    if own["dry_run"]:
+    plan = make_plan(asked.experiments, asked.folds, asked.seeds, asked.words)
+    count = min(asked.workers or _count_devices(), len(plan.jobs))
+    console.table([*describe_plan(plan), ("workers", str(count))])
+    if asked.dry_run:
         console.columns(["training", "after"], [(job.name, ", ".join(job.needs)) for job in plan.jobs])
         console.note("dry run: nothing was trained")
         return 0
     board = JobBoard(plan.jobs)
-    count = _count_workers(own["workers"])
     logs = plan.runs_root / "logs" / time.strftime("%Y-%m-%d-%H%M%S")
-    workers = LivingWorkers(train_job, min(count, len(plan.jobs)), logs, environment=_share(count))
-    console.note(f"{workers.count} workers, their output in {logs}")
-    with JobLines(board) as lines:
-        workers.run(board, lines.show)
+    workers = LivingWorkers(train_job, count, logs, environment=_share(count))
+    console.note(f"the workers' output is in {logs}")
+    try:
+        with JobLines(board) as lines:
+            workers.run(board, lines.show)
+    except KeyboardInterrupt:
+        console.warn("stopped: what was being trained is saved; the same command does what is missing")
+        raise
     failed = [job for job in plan.jobs if job.state is not State.FINISHED]
     if len(failed) < len(plan.jobs):
         report.run([str(plan.runs_root), f"experiments={','.join([*plan.experiments, *plan.teachers])}"])
@@ -85,41 +90,7 @@ def train_job(words: Sequence[str], tell: Callable[[Mapping[str, float]], None])
     execute_run(prepared)
 
 
-def _split(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    own: dict[str, Any] = {"experiments": None, "folds": "all", "seeds": 0, "workers": None, "dry_run": False}
-    words, parser = [], OverridesParser.create()
-    for word in arguments:
-        key, sign, _ = word.partition("=")
-        if key in ("fold", "seed", "experiment"):
-            raise ConfigError(
-                f"{key}= is for one training.",
-                expected=f"{key}s=…",
-                got=word,
-                remedy=f"set {key}s=…, or train one run: ser-kd train",
-            )
-        if not sign or key not in OWN_KEYS:
-            words.append(word)
-            continue
-        try:
-            own[key] = parser.parse_override(word).value()
-        except HydraException as fault:
-            raise ConfigError(f"{key} cannot be read.", expected=f"{key}=VALUE or {key}=[VALUE,VALUE]", got=word) from fault
-    if own["experiments"] is None:
-        raise ConfigError(
-            "No experiment is chosen.", expected="experiments=NAME or experiments=[NAME,NAME]", got=" ".join(arguments) or "nothing",
-            remedy="'ser-kd list experiments' shows them",
-        )  # fmt: skip
-    own["folds"] = own["folds"] if isinstance(own["folds"], str) else [int(fold) for fold in _as_list(own["folds"])]
-    return own, words
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _count_workers(wanted: int | None) -> int:
-    if wanted is not None:
-        return max(int(wanted), 1)
+def _count_devices() -> int:
     import torch
 
     return torch.cuda.device_count() or len(os.sched_getaffinity(0))

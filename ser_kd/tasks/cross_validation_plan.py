@@ -57,11 +57,9 @@ def make_plan(experiments: Sequence[str], folds: str | Sequence[int], seeds: Seq
         words: Further words of the command line, for all of them.
 
     Raises:
-        ConfigError: If an experiment, fold or seed is named twice, a fold does not exist, test folds overlap, or two experiments
+        ConfigError: If a fold does not exist, test folds overlap, or two experiments
             do not share one protocol.
     """
-    _check_once("experiment", experiments)
-    _check_once("seed", seeds)
     configs = {name: _compose(name, words) for name in experiments}  # every typo is told before audio is decoded
     parts = {name: _read_folds(config) for name, config in configs.items()}
     every = parts[experiments[0]]
@@ -156,10 +154,7 @@ def _read_folds(config: DictConfig) -> list[ProtocolFold]:
 
 def _choose_folds(folds: str | Sequence[int], every: Sequence[ProtocolFold]) -> list[int]:
     if isinstance(folds, str):
-        if folds != "all":
-            raise ConfigError("Unknown folds.", expected="all, or numbers such as [0,1]", got=f"folds={folds}", remedy="set folds=all")
         return list(range(len(every)))
-    _check_once("fold", folds)
     strangers = [fold for fold in folds if not 0 <= fold < len(every)]
     if strangers:
         raise ConfigError(
@@ -169,17 +164,6 @@ def _choose_folds(folds: str | Sequence[int], every: Sequence[ProtocolFold]) -> 
             remedy="set folds=all, or choose some of them",
         )
     return list(folds)
-
-
-def _check_once(kind: str, values: Sequence[object]) -> None:
-    twice = sorted({str(value) for value in values if list(values).count(value) > 1})
-    if twice or not values:
-        raise ConfigError(
-            f"A {kind} is named twice." if twice else f"No {kind} is named.",
-            expected=f"each {kind} once",
-            got=", ".join(twice) or "none",
-            remedy=f"name each {kind} once",
-        )
 
 
 def _check_disjoint(folds: Sequence[ProtocolFold]) -> None:

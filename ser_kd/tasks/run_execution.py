@@ -52,6 +52,10 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
     if found is None:
         for line in describe_changes(run):
             console.warn(line)
+    if resumed:
+        console.note(
+            f"goes on from its last checkpoint, step {int(read_checkpoint(run.folder / 'checkpoints' / 'last.ckpt')['global_step'])}"
+        )
     record = _new_record(run)
     if found is not None:
         _carry_over(found, record, resumed)

@@ -1,0 +1,126 @@
+"""The words of ``ser-kd cross-validate``: its own keys, read and checked before anything slow is imported, and those of the trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.runtime.catalog import Catalog
+from ser_kd.runtime.command_line import read_root_file
+from ser_kd.runtime.composition import compose
+from ser_kd.runtime.faults import suggest
+from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
+from ser_kd.runtime.validation import check_config
+
+OWN_KEYS = ("experiments", "folds", "seeds", "workers", "dry_run")
+
+
+@dataclass
+class CrossValidationWords:
+    """What the command line asked for.
+
+    Args:
+        experiments: Names.
+        folds: ``all`` or numbers.
+        seeds: Seeds, 0 or more.
+        workers: Processes; None is one for each core or GPU.
+        dry_run: Whether the trainings are only listed.
+        words: All other words, which hold for every training.
+    """
+
+    experiments: list[str]
+    folds: str | list[int] = "all"
+    seeds: list[int] = field(default_factory=lambda: [0])
+    workers: int | None = None
+    dry_run: bool = False
+    words: list[str] = field(default_factory=list)
+
+
+def read_words(arguments: Sequence[str]) -> CrossValidationWords:
+    """Read the words and compose each experiment once, so that a typo is told at once.
+
+    Raises:
+        ConfigError: If a key or value cannot be.
+    """
+    values, words = _split(arguments)
+    if "experiments" not in values:
+        raise ConfigError(
+            "No experiment is chosen.", expected="experiments=NAME or experiments=[NAME,NAME]", got=" ".join(arguments) or "nothing",
+            remedy="'ser-kd list experiments' shows them",
+        )  # fmt: skip
+    folds = values.get("folds", "all")
+    if isinstance(folds, str) and folds != "all":
+        raise ConfigError("Unknown folds.", expected="all, or numbers such as [0,1]", got=f"folds={folds}", remedy="set folds=all")
+    told = CrossValidationWords(
+        experiments=[str(name) for name in _as_list(values["experiments"])],
+        folds=folds if isinstance(folds, str) else _read_numbers("folds", folds, least=0),
+        seeds=_read_numbers("seeds", values.get("seeds", 0), least=0),
+        workers=_read_numbers("workers", values["workers"], least=1)[0] if values.get("workers") is not None else None,
+        dry_run=bool(values.get("dry_run", False)),
+        words=words,
+    )
+    check_once("experiment", told.experiments)
+    check_once("seed", told.seeds)
+    if not isinstance(told.folds, str):
+        check_once("fold", told.folds)
+    for name in told.experiments:
+        check_config(compose("train", [f"experiments={name}", *words]))
+    return told
+
+
+def check_once(kind: str, values: Sequence[object]) -> None:
+    """Refuse an empty list and one that names something twice.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    twice = sorted({str(value) for value in values if list(values).count(value) > 1})
+    if twice or not values:
+        raise ConfigError(
+            f"A {kind} is named twice." if twice else f"No {kind} is named.",
+            expected=f"each {kind} once",
+            got=", ".join(twice) or "none",
+            remedy=f"name each {kind} once",
+        )
+
+
+def _split(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    known = read_root_file("train", Catalog(find_conf_dir(), find_experiment_roots())).names()
+    values: dict[str, Any] = {}
+    words, parser = [], OverridesParser.create()
+    for word in arguments:
+        key, sign, _ = word.partition("=")
+        near = suggest(key, OWN_KEYS)
+        if key in ("fold", "seed", "experiment") or (key not in OWN_KEYS and key not in known and "." not in key and near):
+            raise ConfigError(
+                f"{key}= is for one training." if key in known else f"Unknown key '{key}'.",
+                expected=f"one of {', '.join(OWN_KEYS)}, or a word of ser-kd train",
+                got=word,
+                remedy=f"set {key}s=…, or train one run: ser-kd train" if key in known else near,
+            )
+        if not sign or key not in OWN_KEYS:
+            words.append(word)
+            continue
+        try:
+            values[key] = parser.parse_override(word).value()
+        except HydraException as fault:
+            raise ConfigError(f"{key} cannot be read.", expected=f"{key}=VALUE or {key}=[VALUE,VALUE]", got=word) from fault
+    return values, words
+
+
+def _read_numbers(key: str, value: Any, least: int) -> list[int]:
+    numbers = _as_list(value)
+    if not all(isinstance(number, int) and not isinstance(number, bool) and number >= least for number in numbers):
+        raise ConfigError(
+            f"{key} cannot be used.", expected=f"whole numbers of {least} or more", got=f"{key}={value}", remedy=f"such as {key}={least}"
+        )
+    return numbers
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
