@@ -58,7 +58,8 @@ def metric_table(item: Comparison, names: tuple[str, str]) -> Table:
         cells = [called, *(format_estimate(estimate, brief=True) for estimate in estimates), *map(format_interval, estimates)]
         rows.append((*cells, format_points(told.value), f"[{format_points(told.low)}, {format_points(told.high)}]"))
     clips = f"{_count(item.clips, 'clip')} of {_count(item.speakers, 'speaker')}"
-    notes = [f"Runs: {describe_runs(item)}; {clips}. Difference: {names[1]} − {names[0]}."]
+    identities = f"identities {item.candidate.identity[:6]}, {item.reference.identity[:6]}"
+    notes = [f"Runs: {describe_runs(item)}; {clips}. Difference: {names[1]} − {names[0]} ({identities})."]
     if len(item.runs) > 1:
         notes.append("± standard deviation over runs (n − 1). Pooled: the clips of all folds as one test set, averaged over seeds.")
     notes.append(_explain_interval(item.differences[item.metric]))

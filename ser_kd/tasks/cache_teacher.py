@@ -42,7 +42,8 @@ def run(arguments: list[str]) -> int:
             "The teacher's answers cannot be cached.",
             expected="clips that it hears alike in every epoch, and room for the answers",
             got=opened.reason,
-            remedy="set cache.views=4, leave mix-up out, or raise cache.budget_gb, whichever is named above",
+            remedy="clips that are new in each epoch: cache.views=4, or a longer datamodule.clip_samples where they are cropped; "
+            "mix-up: views=clean; too little room: a larger cache.budget_gb",
         )
     console.table(
         {

@@ -15,6 +15,7 @@ keys:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,8 +200,9 @@ def _list_identities(identities: Mapping[str, Sequence[RunEntry]]) -> str:
         first = next((entry for entry in runs if entry.record.status == "finished"), runs[0]).record
         done = [f"{entry.record.protocol.fold}/{entry.record.seed}" for entry in runs if entry.record.status == "finished"]
         parts = [f"{identity}: finished (fold/seed) {', '.join(done) or 'none'}", f"{first.protocol.name} {first.protocol.fingerprint}"]
-        teachers = [teacher.experiment or teacher.name for teacher in first.teachers]
-        parts += [f"teachers {', '.join(teachers)}"] if teachers else ["no teacher"]
+        teachers = Counter(teacher.experiment or teacher.name for teacher in first.teachers)
+        shown = ", ".join(name if count == 1 else f"{count} x {name}" for name, count in teachers.items())
+        parts += [f"teachers {shown}"] if teachers else ["no teacher"]
         parts += [f"without speakers {', '.join(first.protocol.withheld)}"] if first.protocol.withheld else []
         own = [word for word in words[identity][0] if word not in shared and not word.startswith(("fold=", "seed="))]
         parts += [" ".join(own)] if own else []
