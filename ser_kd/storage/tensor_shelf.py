@@ -20,11 +20,7 @@ from torch import Tensor
 from ser_kd.contracts.errors import DataError
 from ser_kd.storage.atomic import explain_write_fault, replace_file, write_text
 from ser_kd.storage.hashing import hash_bytes, hash_data, hash_file
-
-try:
-    import fcntl
-except ImportError:  # elsewhere than on POSIX two builders do the work twice, which harms nothing
-    fcntl = None  # type: ignore[assignment]
+from ser_kd.storage.locks import try_lock
 
 INDEX = "index.json"
 _LOCK = ".lock"
@@ -180,7 +176,7 @@ class TensorShelf:
         except OSError as fault:
             raise explain_write_fault(path, fault) from fault
         with file:
-            if not _try_lock(file.fileno()):
+            if not try_lock(file.fileno()):
                 self._say(f"another process builds {self.folder}: waiting for it")
                 self._wait(file.fileno(), path, patience_s)
             with suppress(OSError):
@@ -190,7 +186,7 @@ class TensorShelf:
             yield lambda: os.utime(path)
 
     def _wait(self, handle: int, path: Path, patience_s: float) -> None:
-        while not _try_lock(handle):
+        while not try_lock(handle):
             with suppress(FileNotFoundError):  # swept away while it was waited for
                 if time.time() - path.stat().st_mtime > patience_s:
                     raise DataError(
@@ -307,22 +303,12 @@ def remove_shelf(folder: Path) -> bool:
     """
     try:
         with (folder / _LOCK).open("a") as file:
-            if not _try_lock(file.fileno()):
+            if not try_lock(file.fileno()):
                 return False
             (folder / INDEX).unlink(missing_ok=True)  # first: what is broken off here is no shelf any more
             shutil.rmtree(folder)
     except OSError:
         return False
-    return True
-
-
-def _try_lock(handle: int) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as fault:
-        return fault.errno not in (errno.EACCES, errno.EAGAIN)  # a file system without locks: build all the same
     return True
 
 

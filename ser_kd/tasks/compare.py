@@ -25,6 +25,7 @@ from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.runtime import console
 from ser_kd.runtime.faults import join_names, raise_faults, suggest
 from ser_kd.runtime.paths import default_runs_dir
+from ser_kd.runtime.plain_words import split_plain_words
 
 if TYPE_CHECKING:
     from ser_kd.reports.ledger import Ledger, RunEntry
@@ -97,23 +98,8 @@ def read_arguments(arguments: Sequence[str]) -> CompareArguments:
         ConfigError: All faults together: unknown keys and values, numbers that are none, fewer than two names.
     """
     values = {"runs": "", "split": "test", "metric": "ua", "folds": "", "seeds": "", "out": "reports"}
-    given: set[str] = set()
-    names: list[str] = []
-    faults = []
-    for word in arguments:
-        key, sign, value = word.partition("=")
-        if not sign:
-            names.append(word)
-        elif key not in KEYS:
-            remedy = suggest(key, KEYS) or "'ser-kd compare --help' describes the keys"
-            faults.append(ConfigError(f"Unknown key '{key}'.", expected=f"one of {', '.join(KEYS)}", got=word, remedy=remedy))
-        elif key in given:
-            faults.append(
-                ConfigError(f"'{key}' is given twice.", expected="one value", got=f"{values[key]} and {value}", remedy="leave one out")
-            )
-        else:
-            given.add(key)
-            values[key] = value
+    given, names, faults = split_plain_words("compare", arguments, KEYS)
+    values |= given
     faults += _find_wrong_values(values)
     if len(names) < 2:
         faults.append(

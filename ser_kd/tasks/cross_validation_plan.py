@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +33,6 @@ class Plan:
         seeds: Seeds.
         jobs: All trainings, teachers first.
         runs_root: Where the runs lie.
-        fingerprint: Of the protocol.
         teachers: Experiments that are trained only because an experiment needs them as a teacher.
     """
 
@@ -43,7 +41,6 @@ class Plan:
     seeds: list[int]
     jobs: list[Job]
     runs_root: Path
-    fingerprint: str
     teachers: list[str] = field(default_factory=list)
 
 
@@ -80,7 +77,7 @@ def make_plan(experiments: Sequence[str], folds: str | Sequence[int], seeds: Seq
             for seed in seeds:
                 planner.add(name, config, parts[name][fold], seed)
     teachers = sorted(set(planner.experiments_of.values()) - set(experiments))
-    return Plan(list(experiments), chosen, list(seeds), planner.sorted_jobs(), runs_root, every[0].fingerprint, teachers)
+    return Plan(list(experiments), chosen, list(seeds), planner.sorted_jobs(), runs_root, teachers)
 
 
 class _Planner:
@@ -192,8 +189,3 @@ def describe_plan(plan: Plan) -> list[tuple[str, str]]:
         count = sum(any(job.name.startswith(f"{name} ") for name in plan.teachers) for job in plan.jobs)
         lines.append(("teachers", f"{count} of them because no finished run was found: {', '.join(plan.teachers)}"))
     return lines
-
-
-def command_of(job: Job) -> str:
-    """Give the command line that does the same."""
-    return shlex.join(["ser-kd", "train", *job.words])

@@ -21,6 +21,7 @@ from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.runtime import console
 from ser_kd.runtime.faults import join_names, raise_faults, suggest
 from ser_kd.runtime.paths import default_runs_dir, find_experiment_roots
+from ser_kd.runtime.plain_words import split_plain_words
 
 if TYPE_CHECKING:
     from ser_kd.reports.content import ReportContent
@@ -88,24 +89,10 @@ def read_arguments(arguments: Sequence[str]) -> ReportArguments:
         ConfigError: All faults together: unknown keys, a second folder, a number that is none.
     """
     values = {"runs": "", "out": "reports", "experiments": "", "class": "", "resamples": "2000"}
-    given: set[str] = set()
-    faults = []
-    for word in arguments:
-        key, sign, value = word.partition("=")
-        # a folder may be called fold=0: what exists as it is written is a folder
-        if not sign or Path(word).is_dir():
-            key, value = "runs", word
-        if key not in KEYS:
-            known = ", ".join(KEYS)
-            remedy = suggest(key, KEYS) or "'ser-kd report --help' describes the keys"
-            faults.append(ConfigError(f"Unknown key '{key}'.", expected=f"one of {known}", got=word, remedy=remedy))
-        elif key in given:
-            faults.append(
-                ConfigError(f"'{key}' is given twice.", expected="one value", got=f"{values[key]} and {value}", remedy="leave one out")
-            )
-        else:
-            given.add(key)
-            values[key] = value
+    # a folder may be called fold=0: what exists as it is written is a folder
+    words = [f"runs={word}" if "=" not in word or Path(word).is_dir() else word for word in arguments]
+    given, _, faults = split_plain_words("report", words, KEYS)
+    values |= given
     if not (values["resamples"].isdecimal() and int(values["resamples"]) >= _LEAST_RESAMPLES):
         expected = f"a whole number from {_LEAST_RESAMPLES}"
         faults.append(ConfigError("'resamples' is no such number.", expected=expected, got=values["resamples"], remedy="resamples=2000"))

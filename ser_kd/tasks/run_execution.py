@@ -52,10 +52,6 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
     if found is None:
         for line in describe_changes(run):
             console.warn(line)
-    if resumed:
-        console.note(
-            f"goes on from its last checkpoint, step {int(read_checkpoint(run.folder / 'checkpoints' / 'last.ckpt')['global_step'])}"
-        )
     record = _new_record(run)
     if found is not None:
         _carry_over(found, record, resumed)
@@ -77,13 +73,16 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
 def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRecord) -> None:
     config = run.config
     last = run.folder / "checkpoints" / "last.ckpt"
+    resume_step = int(read_checkpoint(last)["global_step"]) if last.is_file() else None
+    if resume_step is not None:
+        console.note(f"goes on from its last checkpoint, after step {resume_step}")
     loggers = make_loggers(
         run.folder, config.logger.wandb, config.logger.project, config.logger.entity,
         name=f"{run.experiment} fold {config.fold} seed {config.seed}",
         group=f"{run.experiment} {run.identity}",
         tags=[*config.logger.tags, f"fold={config.fold}", f"seed={config.seed}"],
         config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
-        resume_step=int(read_checkpoint(last)["global_step"]) if last.is_file() else None,
+        resume_step=resume_step,
     )  # fmt: skip
     if run.teacher is not None and run.teacher.needs_fit:
         run.teacher.fit(run.data.val_dataloader(), device_of(config))
