@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Encoded, Features
+from ser_kd.functional.causal_stream import run_causal_stream
 from ser_kd.functional.masking import flip_valid, masked_mean
 from ser_kd.models.layers.masked_batch_norm import MaskedBatchNorm
 from ser_kd.models.layers.valid_frames import take_frames
@@ -28,6 +29,11 @@ class CausalUnit(nn.Module):
         self.convolution = _initialise(nn.Conv1d(filters, filters, kernel_size, dilation=dilation))
         self.norm = MaskedBatchNorm(filters, eps=1e-3, momentum=0.01)  # Keras' defaults: 0.99 old + 0.01 new
         self.dropout = nn.Dropout1d(dropout)
+
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Give kernel, bias, gain and shift, as `run_causal_stream` takes them."""
+        kernel, bias = self.convolution.weight, self.convolution.bias
+        return kernel, kernel.new_zeros(len(kernel)) if bias is None else bias, self.norm.weight, self.norm.bias
 
     def forward(self, frames: Tensor, mask: Tensor | None) -> Tensor:
         """Give (B, C, F) for (B, C, F); a frame never hears a later one."""
@@ -58,6 +64,9 @@ class TemporalAwareBlock(nn.Module):
 class TemporalStream(nn.Module):
     """One direction of time: an entry convolution of one tap, then blocks of dilation 1, 2, 4, …
 
+    Trained on a CPU in float32 or float64 it runs as matrix products with a gradient of its own (`run_causal_stream`): the same numbers
+    up to rounding in about half the time. Elsewhere, and with ``matrix_products`` set to False, it runs block by block.
+
     Args:
         input_width: M, coefficients per frame.
         filters: Channels C.
@@ -66,6 +75,8 @@ class TemporalStream(nn.Module):
         dropout: Probability of dropping a channel.
     """
 
+    matrix_products = True
+
     def __init__(self, input_width: int, filters: int, blocks: int, kernel_size: int, dropout: float) -> None:
         super().__init__()
         self.entry = _initialise(nn.Conv1d(input_width, filters, 1))
@@ -73,12 +84,41 @@ class TemporalStream(nn.Module):
 
     def forward(self, frames: Tensor, mask: Tensor | None) -> list[Tensor]:
         """Give each block's output averaged over valid frames, (B, C) each, for frames (B, F, M)."""
+        if self._suits_matrix_products(frames):
+            return self._run_as_matrix_products(frames, mask)
         maps = self.entry(frames.transpose(1, 2))  # (B, C, F)
         means = []
         for block in self.blocks:
             maps = block(maps, mask)
             means.append(masked_mean(maps.transpose(1, 2), mask))
         return means
+
+    def _suits_matrix_products(self, frames: Tensor) -> bool:
+        return (
+            self.matrix_products
+            and all(module.training for module in self.modules())
+            and frames.device.type == "cpu"
+            and frames.dtype in (torch.float32, torch.float64)
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+        )
+
+    def _run_as_matrix_products(self, frames: Tensor, mask: Tensor | None) -> list[Tensor]:
+        clips, size, width = frames.shape
+        rows = frames.permute(2, 1, 0).reshape(width, size * clips)  # (M, F B)
+        maps = self.entry(rows[None]).view(-1, size, clips)  # (C, F, B)
+        units = [module for module in self.modules() if isinstance(module, CausalUnit)]
+        one = frames.new_ones(clips, maps.shape[0], 1)
+        kept = torch.stack([unit.dropout(one).squeeze(2).t() for unit in units])  # drawn as the plain form draws
+        parameters = [part for unit in units for part in unit.parts()]
+        dilations = [unit.convolution.dilation[0] for unit in units[::2]]
+        valid = None if mask is None else mask.t().to(frames.dtype)
+        averages, means, variances = run_causal_stream(maps, parameters, dilations, units[0].norm.eps, kept, valid)
+        count = frames.new_tensor(size * clips) if valid is None else valid.sum()
+        for unit, mean, variance in zip(units, means, variances, strict=True):
+            unit.norm.follow(mean, variance, count)
+        return [average.t() for average in averages]
 
 
 class TimNet(nn.Module):

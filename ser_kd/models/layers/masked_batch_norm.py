@@ -53,12 +53,19 @@ class MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
             mean = (maps * weights).sum(dim=axes, keepdim=True) / count
             centred = maps - mean
             variance = (centred.square() * weights).sum(dim=axes, keepdim=True) / count
-            self._follow(mean.flatten(), variance.flatten() * count / (count - 1.0).clamp_min(1.0))
+            self.follow(mean.flatten(), variance.flatten(), count)
             scale = self.weight.view_as(mean) * torch.rsqrt(variance + self.eps)
             return (centred * scale + self.bias.view_as(mean)).to(input.dtype)
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+    def follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Move the running statistics towards a batch's.
+
+        Args:
+            mean: (C,) of the batch.
+            variance: (C,), of the population.
+            count: How many values per channel they were taken over, scalar.
+        """
         self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_((variance * count / (count - 1.0).clamp_min(1.0)).to(self.running_var), self.momentum)
