@@ -1,9 +1,9 @@
 """``ser-kd cross-validate KEY=VALUE …``: train experiments on all folds and seeds in worker processes; one table at the end.
 
 keys of its own:
-  experiments=NAME   what is trained; several as 'experiments=[NAME,NAME]'
+  experiments=NAME   what is trained; several as 'experiments=[NAME,NAME]', with words of its own as "experiments=[NAME,'NAME KEY=VALUE']"
   folds=all          or numbers: 'folds=[0,2]'
-  seeds=0            or several: 'seeds=[0,1,2]'
+  seeds=0            or several: 'seeds=[0,1,2]'; by fold: 'seeds={0:[0,1,2],others:[0]}'
   workers=N          processes (one for each core, or for each GPU)
   dry_run=true       list the trainings and stop
 
@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
     count = min(asked.workers or _count_devices(), len(plan.jobs))
     console.table([*describe_plan(plan), ("workers", str(count))])
     if asked.dry_run:
-        console.columns(["training", "after"], [(job.name, ", ".join(job.needs)) for job in plan.jobs])
+        console.columns(["training", "after"], [(job.name, _shorten(job.needs)) for job in plan.jobs])
         console.note("dry run: nothing was trained")
         return 0
     board = JobBoard(plan.jobs)
@@ -60,12 +60,18 @@ def run(arguments: list[str]) -> int:
         raise
     failed = [job for job in plan.jobs if job.state is not State.FINISHED]
     if len(failed) < len(plan.jobs):
-        report.run([str(plan.runs_root), f"experiments={','.join([*plan.experiments, *plan.teachers])}"])
+        report.run(
+            [str(plan.runs_root), f"experiments={','.join(dict.fromkeys([*(chosen.name for chosen in plan.experiments), *plan.teachers]))}"]
+        )
     for job in failed:
         console.warn(f"{job.name}: {job.state.value}: {job.message}")
     if failed:
         console.warn(f"{len(failed)} of {len(plan.jobs)} trainings are missing from the table; the same command tries them again")
     return 1 if failed else 0
+
+
+def _shorten(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 2 else f"{names[0]} and {len(names) - 1} more"
 
 
 def train_job(words: Sequence[str], tell: Callable[[Mapping[str, float]], None]) -> None:

@@ -17,6 +17,7 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
 from ser_kd.sweeps.jobs import Job
+from ser_kd.tasks.cross_validation_words import ChosenExperiment, ChosenSeeds
 from ser_kd.tasks.teachers import WantedRun, find_teacher_run, list_wanted_runs
 
 SHARED_WITH_TEACHERS = ("corpus", "protocol", "datamodule", "scale", "logger", "paths", "trainer.accelerator", "trainer.devices")
@@ -28,67 +29,69 @@ class Plan:
     """Experiments on folds and seeds.
 
     Args:
-        experiments: Names, teachers that are trained on the way not among them.
+        experiments: What was asked for, teachers that are trained on the way not among them.
         folds: Folds, from 0.
-        seeds: Seeds.
+        seeds: Seeds of the folds.
         jobs: All trainings, teachers first.
         runs_root: Where the runs lie.
         teachers: Experiments that are trained only because an experiment needs them as a teacher.
     """
 
-    experiments: list[str]
+    experiments: list[ChosenExperiment]
     folds: list[int]
-    seeds: list[int]
+    seeds: ChosenSeeds
     jobs: list[Job]
     runs_root: Path
     teachers: list[str] = field(default_factory=list)
 
 
-def make_plan(experiments: Sequence[str], folds: str | Sequence[int], seeds: Sequence[int], words: Sequence[str]) -> Plan:
+def make_plan(experiments: Sequence[ChosenExperiment], folds: str | Sequence[int], seeds: ChosenSeeds, words: Sequence[str]) -> Plan:
     """Read the corpus, list the trainings, and add those of teachers of which no finished run is found.
 
     Args:
-        experiments: Names of experiments.
+        experiments: What is trained.
         folds: ``all`` or numbers.
-        seeds: Seeds of the runs.
+        seeds: Seeds of the folds.
         words: Further words of the command line, for all of them.
 
     Raises:
         ConfigError: If a fold does not exist, test folds overlap, or two experiments
             do not share one protocol.
     """
-    configs = {name: _compose(name, words) for name in experiments}  # every typo is told before audio is decoded
-    parts = {name: _read_folds(config) for name, config in configs.items()}
+    # every typo is told before audio is decoded
+    configs = {experiment: _compose(experiment.name, [*words, *experiment.words]) for experiment in experiments}
+    parts = {experiment: _read_folds(config) for experiment, config in configs.items()}
     every = parts[experiments[0]]
-    strangers = [name for name, part in parts.items() if part[0].fingerprint != every[0].fingerprint]
+    strangers = {str(experiment): part[0] for experiment, part in parts.items() if part[0].fingerprint != every[0].fingerprint}
     if strangers:
         raise ConfigError(
             "The experiments do not share one protocol, so their results could not stand in one table.",
             expected=f"protocol {every[0].protocol} ({every[0].fingerprint}) of {experiments[0]}",
-            got=", ".join(f"{name}: {parts[name][0].protocol} ({parts[name][0].fingerprint})" for name in strangers),
+            got=", ".join(f"{name}: {fold.protocol} ({fold.fingerprint})" for name, fold in strangers.items()),
             remedy="cross-validate them one by one",
         )
     chosen = _choose_folds(folds, every)
+    _check_folds(seeds.by_fold, every)
     _check_disjoint([every[fold] for fold in chosen])
     runs_root = Path(configs[experiments[0]].paths.runs)
     planner = _Planner(list(experiments), words, runs_root)
-    for name, config in configs.items():
+    for experiment, config in configs.items():
         for fold in chosen:
-            for seed in seeds:
-                planner.add(name, config, parts[name][fold], seed)
-    teachers = sorted(set(planner.experiments_of.values()) - set(experiments))
-    return Plan(list(experiments), chosen, list(seeds), planner.sorted_jobs(), runs_root, teachers)
+            for seed in seeds.of_fold(fold):
+                planner.add(experiment, config, parts[experiment][fold], seed)
+    teachers = sorted(planner.teachers - {experiment.name for experiment in experiments})
+    return Plan(list(experiments), chosen, seeds, planner.sorted_jobs(), runs_root, teachers)
 
 
 class _Planner:
-    def __init__(self, experiments: list[str], words: Sequence[str], runs_root: Path) -> None:
-        self.experiments = experiments
+    def __init__(self, experiments: list[ChosenExperiment], words: Sequence[str], runs_root: Path) -> None:
+        self.chosen = {experiment.name: experiment for experiment in reversed(experiments)}
         self.words = tuple(words)
         self.runs_root = runs_root
         self.jobs: dict[str, Job] = {}
-        self.experiments_of: dict[str, str] = {}
+        self.teachers: set[str] = set()
 
-    def add(self, experiment: str, config: DictConfig, fold: ProtocolFold, seed: int, withhold: str | None = None) -> str:
+    def add(self, experiment: ChosenExperiment, config: DictConfig, fold: ProtocolFold, seed: int, withhold: str | None = None) -> str:
         """Plan one training and whatever it needs."""
         name = _name_job(experiment, fold.fold, seed, withhold)
         if name in self.jobs:
@@ -96,13 +99,14 @@ class _Planner:
         spec: TeacherSpec | None = build(config.teacher)
         needs = [] if spec is None else [need for run in list_wanted_runs(spec, fold, seed) if (need := self._provide(run)) is not None]
         place = [f"fold={fold.fold}", f"seed={seed}", *([f"datamodule.withhold={withhold}"] if withhold else [])]
-        self.jobs[name] = Job(name, (f"experiments={experiment}", *self._words_for(experiment), *place), tuple(dict.fromkeys(needs)))
-        self.experiments_of[name] = experiment
+        words = (f"experiments={experiment.name}", *self._words_for(experiment), *place)
+        self.jobs[name] = Job(name, words, tuple(dict.fromkeys(needs)))
         return name
 
     def _provide(self, run: WantedRun) -> str | None:
         """Give the job that trains a wanted teacher; None where a finished run is there already."""
-        if _name_job(run.experiment, run.fold.fold, run.seed, run.withhold) not in self.jobs and run.experiment not in self.experiments:
+        experiment = self.chosen.get(run.experiment, ChosenExperiment(run.experiment))
+        if _name_job(experiment, run.fold.fold, run.seed, run.withhold) not in self.jobs and run.experiment not in self.chosen:
             try:
                 find_teacher_run(self.runs_root, run.experiment, run.fold, run.seed, "", exact_seed=run.exact_seed)
             except ConfigError as fault:
@@ -110,11 +114,12 @@ class _Planner:
                     raise
             else:
                 return None
-        return self.add(run.experiment, _compose(run.experiment, self._words_for(run.experiment)), run.fold, run.seed, run.withhold)
+        self.teachers.add(run.experiment)
+        return self.add(experiment, _compose(run.experiment, self._words_for(experiment)), run.fold, run.seed, run.withhold)
 
-    def _words_for(self, experiment: str) -> tuple[str, ...]:
-        if experiment in self.experiments:
-            return self.words
+    def _words_for(self, experiment: ChosenExperiment) -> tuple[str, ...]:
+        if experiment.name in self.chosen:
+            return (*self.words, *experiment.words)
         return tuple(word for word in self.words if word.startswith(SHARED_WITH_TEACHERS))
 
     def sorted_jobs(self) -> list[Job]:
@@ -132,7 +137,7 @@ class _Planner:
         return list(done.values())
 
 
-def _name_job(experiment: str, fold: int, seed: int, withhold: str | None) -> str:
+def _name_job(experiment: ChosenExperiment, fold: int, seed: int, withhold: str | None) -> str:
     return f"{experiment} fold={fold} seed={seed}" + (f" withhold={withhold}" if withhold else "")
 
 
@@ -152,6 +157,11 @@ def _read_folds(config: DictConfig) -> list[ProtocolFold]:
 def _choose_folds(folds: str | Sequence[int], every: Sequence[ProtocolFold]) -> list[int]:
     if isinstance(folds, str):
         return list(range(len(every)))
+    _check_folds(folds, every)
+    return list(folds)
+
+
+def _check_folds(folds: Iterable[int], every: Sequence[ProtocolFold]) -> None:
     strangers = [fold for fold in folds if not 0 <= fold < len(every)]
     if strangers:
         raise ConfigError(
@@ -160,7 +170,6 @@ def _choose_folds(folds: str | Sequence[int], every: Sequence[ProtocolFold]) -> 
             got=", ".join(map(str, strangers)),
             remedy="set folds=all, or choose some of them",
         )
-    return list(folds)
 
 
 def _check_disjoint(folds: Sequence[ProtocolFold]) -> None:
@@ -180,9 +189,9 @@ def _check_disjoint(folds: Sequence[ProtocolFold]) -> None:
 def describe_plan(plan: Plan) -> list[tuple[str, str]]:
     """Give the lines that tell what will be done."""
     lines = [
-        ("experiments", ", ".join(plan.experiments)),
+        ("experiments", ", ".join(map(str, plan.experiments))),
         ("folds", ", ".join(map(str, plan.folds))),
-        ("seeds", ", ".join(map(str, plan.seeds))),
+        ("seeds", str(plan.seeds)),
         ("jobs", f"{len(plan.jobs)} trainings"),
     ]
     if plan.teachers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,57 @@ from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 from ser_kd.runtime.validation import check_config
 
 OWN_KEYS = ("experiments", "folds", "seeds", "workers", "dry_run")
+OTHERS = "others"
+
+
+@dataclass(frozen=True)
+class ChosenExperiment:
+    """An experiment and the words that hold for it alone.
+
+    Args:
+        name: Of the experiment.
+        words: Its own words, behind those that hold for all.
+    """
+
+    name: str
+    words: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((self.name, *self.words))
+
+
+@dataclass(frozen=True)
+class ChosenSeeds:
+    """Seeds of each fold.
+
+    Args:
+        others: Seeds of the folds that are not named; None where there is no such word.
+        by_fold: Seeds of a fold.
+    """
+
+    others: tuple[int, ...] | None
+    by_fold: dict[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def of_fold(self, fold: int) -> tuple[int, ...]:
+        """Give the seeds of a fold.
+
+        Raises:
+            ConfigError: If none are told.
+        """
+        seeds = self.by_fold.get(fold, self.others)
+        if seeds is None:
+            raise ConfigError(
+                f"No seed is told for fold {fold}.",
+                expected="seeds of every fold",
+                got=str(self),
+                remedy=f"add {OTHERS}:[0] to seeds={{…}}",
+            )
+        return seeds
+
+    def __str__(self) -> str:
+        named = [f"{', '.join(map(str, seeds))} on fold {fold}" for fold, seeds in self.by_fold.items()]
+        rest = [] if self.others is None else [", ".join(map(str, self.others)) + (" on the others" if named else "")]
+        return "; ".join([*named, *rest])
 
 
 @dataclass
@@ -25,7 +77,7 @@ class CrossValidationWords:
     """What the command line asked for.
 
     Args:
-        experiments: Names.
+        experiments: What is trained.
         folds: ``all`` or numbers.
         seeds: Seeds, 0 or more.
         workers: Processes; None is one for each core or GPU.
@@ -33,9 +85,9 @@ class CrossValidationWords:
         words: All other words, which hold for every training.
     """
 
-    experiments: list[str]
+    experiments: list[ChosenExperiment]
     folds: str | list[int] = "all"
-    seeds: list[int] = field(default_factory=lambda: [0])
+    seeds: ChosenSeeds = field(default_factory=lambda: ChosenSeeds((0,)))
     workers: int | None = None
     dry_run: bool = False
     words: list[str] = field(default_factory=list)
@@ -57,23 +109,22 @@ def read_words(arguments: Sequence[str]) -> CrossValidationWords:
     if isinstance(folds, str) and folds != "all":
         raise ConfigError("Unknown folds.", expected="all, or numbers such as [0,1]", got=f"folds={folds}", remedy="set folds=all")
     told = CrossValidationWords(
-        experiments=[str(name) for name in _as_list(values["experiments"])],
+        experiments=[_read_experiment(str(entry)) for entry in _as_list(values["experiments"])],
         folds=folds if isinstance(folds, str) else _read_numbers("folds", folds, least=0),
-        seeds=_read_numbers("seeds", values.get("seeds", 0), least=0),
+        seeds=_read_seeds(values.get("seeds", 0)),
         workers=_read_numbers("workers", values["workers"], least=1)[0] if values.get("workers") is not None else None,
         dry_run=bool(values.get("dry_run", False)),
         words=words,
     )
-    check_once("experiment", told.experiments)
-    check_once("seed", told.seeds)
+    _check_once("experiment", told.experiments)
     if not isinstance(told.folds, str):
-        check_once("fold", told.folds)
-    for name in told.experiments:
-        check_config(compose("train", [f"experiments={name}", *words]))
+        _check_once("fold", told.folds)
+    for experiment in told.experiments:
+        check_config(compose("train", [f"experiments={experiment.name}", *words, *experiment.words]))
     return told
 
 
-def check_once(kind: str, values: Sequence[object]) -> None:
+def _check_once(kind: str, values: Sequence[object]) -> None:
     """Refuse an empty list and one that names something twice.
 
     Raises:
@@ -82,7 +133,7 @@ def check_once(kind: str, values: Sequence[object]) -> None:
     twice = sorted({str(value) for value in values if list(values).count(value) > 1})
     if twice or not values:
         raise ConfigError(
-            f"A {kind} is named twice." if twice else f"No {kind} is named.",
+            f"The same {kind} is named twice." if twice else f"No {kind} is named.",
             expected=f"each {kind} once",
             got=", ".join(twice) or "none",
             remedy=f"name each {kind} once",
@@ -111,6 +162,37 @@ def _split(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         except HydraException as fault:
             raise ConfigError(f"{key} cannot be read.", expected=f"{key}=VALUE or {key}=[VALUE,VALUE]", got=word) from fault
     return values, words
+
+
+def _read_experiment(entry: str) -> ChosenExperiment:
+    name, *words = shlex.split(entry) or [""]
+    strangers = [word for word in words if "=" not in word or word.partition("=")[0] in (*OWN_KEYS, "fold", "seed", "experiment")]
+    if strangers or "=" in name:
+        raise ConfigError(
+            "An experiment cannot be read.",
+            expected="NAME, or 'NAME KEY=VALUE …' with words of ser-kd train but fold and seed",
+            got=entry,
+            remedy="such as experiments=[wav_to_mfcc/student,'wav_to_mfcc/ce_kl teacher=scratch_ensemble']",
+        )
+    return ChosenExperiment(name, tuple(words))
+
+
+def _read_seeds(value: Any) -> ChosenSeeds:
+    if not isinstance(value, dict):
+        seeds = _read_numbers("seeds", value, least=0)
+        _check_once("seed", seeds)
+        return ChosenSeeds(tuple(seeds))
+    strangers = [fold for fold in value if fold != OTHERS and (not isinstance(fold, int) or fold < 0)]
+    if strangers:
+        raise ConfigError(
+            "seeds cannot be used.", expected=f"folds (numbers) or {OTHERS} before each list", got=", ".join(map(str, strangers)),
+            remedy=f"such as 'seeds={{0:[0,1,2],{OTHERS}:[0]}}'",
+        )  # fmt: skip
+    lists = {fold: tuple(_read_numbers("seeds", seeds, least=0)) for fold, seeds in value.items()}
+    for chosen in lists.values():
+        _check_once("seed", chosen)
+    others = lists.pop(OTHERS, None)
+    return ChosenSeeds(others, lists)
 
 
 def _read_numbers(key: str, value: Any, least: int) -> list[int]:

@@ -35,6 +35,16 @@ def test_the_plan_names_teachers_that_are_missing_and_trains_nothing(workplace: 
     assert not records(workplace)
 
 
+def test_experiments_can_have_words_and_folds_seeds_of_their_own(ser_kd, elsewhere: list[str]) -> None:
+    chosen = "experiments=[wav_to_mfcc/ce_kl,'wav_to_mfcc/ce_kl objective.alpha=0.3']"
+    code, output, errors = ser_kd("cross-validate", chosen, "seeds={1:[0,4],others:[0]}", *SMALLEST, *elsewhere, "dry_run=true")
+    assert code == 0, errors
+    assert "9 trainings" in output
+    assert "0, 4 on fold 1; 0 on the others" in output
+    assert "wav_to_mfcc/ce_kl objective.alpha=0.3 fold=1 seed=4" in output
+    assert "seed=4" not in "".join(line for line in output.splitlines() if "fold=0" in line.split("  ")[0])
+
+
 def test_all_folds_are_trained_once_and_drawn_together(workplace: Path, ser_kd, elsewhere: list[str]) -> None:
     code, output, errors = ser_kd("cross-validate", BOTH, *SMALLEST, *elsewhere)
     assert code == 0, output + errors
@@ -67,9 +77,10 @@ def test_one_failure_stays_alone_and_is_listed(workplace: Path, ser_kd, elsewher
     ("words", "message"),
     [
         (["fold=1"], "fold= is for one training"),
-        (["folds=[0,0]"], "A fold is named twice"),
+        (["folds=[0,0]"], "The same fold is named twice"),
         (["folds=[7]"], "There is no such fold"),
-        (["seeds=[1,1]"], "A seed is named twice"),
+        (["seeds={7:[0],others:[0]}"], "There is no such fold"),
+        (["seeds=[1,1]"], "The same seed is named twice"),
         (["trainer.max_epoch=1"], "did you mean"),
     ],
 )
