@@ -46,7 +46,9 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
     """
     science = {}
     for name, value in config.items():
-        if name in NOT_SCIENCE:
+        if name in NOT_SCIENCE or (
+            name == "averaging" and value is None
+        ):  # without averaging a run keeps the name it had before there was any
             continue
         left_out = NOT_SCIENCE_WITHIN.get(name, ())
         science[name] = {k: v for k, v in value.items() if k not in left_out} if isinstance(value, Mapping) else value

@@ -16,6 +16,7 @@ from ser_kd.runtime.generator_states import GeneratorStates
 from ser_kd.runtime.safe_points import SafePoints
 from ser_kd.storage.atomic import write_text
 from ser_kd.storage.checkpoints import read_checkpoint
+from ser_kd.tasks.averaged_weights import average_weights
 from ser_kd.tasks.run_teacher import choose_training_teacher
 from ser_kd.tasks.training_run import TrainingRun
 
@@ -56,7 +57,7 @@ def fit_run(
         dirpath=checkpoints, filename="best" if monitor else "latest", monitor=monitor, mode=config.monitor_mode,
         enable_version_counter=False,
     )  # fmt: skip
-    callbacks: list[Callback] = [GeneratorStates(), best, safe_points]
+    callbacks: list[Callback] = [*average_weights(config, checkpoints, monitor), GeneratorStates(), best, safe_points]
     if config.patience is not None and monitor:
         callbacks.append(EarlyStopping(monitor, patience=config.patience, mode=config.monitor_mode, check_finite=False))
     if stop_after is not None:

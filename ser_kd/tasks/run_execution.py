@@ -23,6 +23,7 @@ from ser_kd.runtime.tracking import make_loggers
 from ser_kd.storage.atomic import remove_parts, replace_file, write_text
 from ser_kd.storage.checkpoints import read_checkpoint
 from ser_kd.storage.locks import hold_folder
+from ser_kd.tasks.averaged_weights import settle_weights
 from ser_kd.tasks.checkpointed_fit import choose_epochs, fit_run
 from ser_kd.tasks.run_teacher import device_of
 from ser_kd.tasks.training_run import TrainingRun
@@ -97,6 +98,8 @@ def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRe
     if config.refit:
         with replace_file(run.folder / "checkpoints" / "best.ckpt") as part:
             shutil.copyfile(weights, part)
+        weights = run.folder / "checkpoints" / "best.ckpt"
+    settle_weights(run, module, weights, record)
     rows: list[dict[str, Any]] = []
     for split in ("validation", "test") if run.fold.validation_set else ("test",):
         start = time.perf_counter()

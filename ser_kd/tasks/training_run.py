@@ -11,6 +11,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.manifest import describe_left_out
 from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
@@ -19,6 +20,7 @@ from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_spec import TeacherSpec
+from ser_kd.distill.weight_averaging import RunningAverage, TopCheckpoints
 from ser_kd.models.pretrained import load_pretrained
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
@@ -113,6 +115,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     quieten_libraries(choose_mode(config.logger.wandb))
     keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
+    averaging: TopCheckpoints | RunningAverage | None = build(config.averaging)
     cache = read_cache_spec(config)
     data: SpeechDataModule = build(
         config.datamodule,
@@ -124,6 +127,13 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     )
     with console.progress("decoding audio") as data.progress:
         data.setup()
+    if isinstance(averaging, TopCheckpoints) and (config.refit or not data.fold.validation_set):
+        raise ConfigError(
+            "The best checkpoints cannot be chosen: nothing is judged while the final weights are trained.",
+            expected="refit=false and a protocol with validation beside averaging=top_k",
+            got="refit=true" if config.refit else "a protocol without validation",
+            remedy="choose averaging=ema or averaging=swa, which need no validation",
+        )
     if data.manifest.left_out:
         console.warn(describe_left_out(data.manifest.left_out))
     runs_root = Path(config.paths.runs)

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix("")) for path in (ROOT / "experiments").glob("*/*.yaml"))
 GROUPS = {
     "cache": 1,
+    "averaging": 3,
     "corpus": 5,
     "corpus/by_run": 1,
     "datamodule": 2,
@@ -98,7 +99,7 @@ def test_parts_of_a_student_compose(group: str) -> None:
         check_config(compose("train", ["corpus=demo", f"{group}@student.{group}={option}"]))
 
 
-@pytest.mark.parametrize("group", ["objective", "views", "optimizer", "learning_rate_schedule", "protocol"])
+@pytest.mark.parametrize("group", ["averaging", "objective", "views", "optimizer", "learning_rate_schedule", "protocol"])
 def test_options_build(group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "noises").mkdir()
     for number in range(5):

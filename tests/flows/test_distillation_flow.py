@@ -140,6 +140,19 @@ def test_refit_trains_on_validation_clips_too(ser_kd, workplace: Path) -> None:
     assert (record.metrics["test/ua"] >= 0) is True
 
 
+def test_averaged_weights_are_judged_and_handed_on(ser_kd, workplace: Path) -> None:
+    words = [*TINY, "trainer.max_epochs=3", "averaging=top_k", "averaging.k=2", "averaging.batch_norm=re_estimated", "experiment=averaged"]
+    code, output, errors = ser_kd("train", "experiments=wav_to_mfcc/student", *words)
+    assert code == 0, errors
+    folder = only_run(workplace, "averaged")
+    assert "uniform average of the 2 best epochs" in read(folder).notes[-1]
+    assert "re-estimated" in output
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    code, output, errors = ser_kd("evaluate", f"run={folder}", "split=test")
+    assert code == 0, errors
+    assert f"(record: {read(folder).metrics['test/ua']:.4f})" in output
+
+
 @pytest.mark.parametrize("told", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_run_goes_on(workplace: Path, ser_kd, told: signal.Signals) -> None:
     words = ["experiments=wav_to_mfcc/student", *TINY, "trainer.max_epochs=12", f"experiment=interrupted/{told.name}"]

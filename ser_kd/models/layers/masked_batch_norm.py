@@ -16,13 +16,14 @@ class MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
     Args:
         channels: C.
         eps: Added to the variance.
-        momentum: Share of the new batch in the running statistics.
+        momentum: Share of the new batch in the running statistics; None, as `torch.optim.swa_utils.update_bn` sets it, averages all
+            batches.
     """
 
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
-    momentum: float
+    momentum: float | None
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(channels, eps=eps, momentum=momentum)
@@ -67,5 +68,6 @@ class MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
             count: How many values per channel they were taken over, scalar.
         """
         self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-        self.running_var.lerp_((variance * count / (count - 1.0).clamp_min(1.0)).to(self.running_var), self.momentum)
+        share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean), share)
+        self.running_var.lerp_((variance * count / (count - 1.0).clamp_min(1.0)).to(self.running_var), share)

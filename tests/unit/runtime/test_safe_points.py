@@ -19,6 +19,7 @@ from ser_kd.data.sampling import KeyedBatchSampler
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.schedules import WarmupCosine
+from ser_kd.distill.weight_averaging import ExponentialMovingAverage
 from ser_kd.losses.cross_entropy import CrossEntropy
 from ser_kd.runtime.checkpoint_files import WholeCheckpoints
 from ser_kd.runtime.csv_log import ResumableCsvLogger
@@ -171,6 +172,19 @@ def test_gradients_that_are_gathered_over_batches_are_not_cut_in_two(tmp_path: P
         train(tmp_path / "killed", KillAfter(8), accumulate=2)
     train(tmp_path / "killed", accumulate=2)
     check_equal(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("batches", [4, 6, 12])
+def test_an_average_of_the_weights_goes_on_too(tmp_path: Path, batches: int) -> None:
+    train(tmp_path / "whole", ExponentialMovingAverage(0.8, start_epoch=1))
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", KillAfter(batches), ExponentialMovingAverage(0.8, start_epoch=1))
+    train(tmp_path / "killed", ExponentialMovingAverage(0.8, start_epoch=1))
+    check_equal(tmp_path / "killed", tmp_path / "whole")
+    got, expected = (torch.load(tmp_path / place / "last.ckpt", weights_only=True) for place in ("killed", "whole"))
+    for key, value in expected["trained_weights"].items():
+        assert torch.equal(got["trained_weights"][key], value), key
+    assert not torch.equal(expected["trained_weights"]["student.layers.0.weight"], expected["state_dict"]["student.layers.0.weight"])
 
 
 @pytest.mark.parametrize(

@@ -59,3 +59,14 @@ def test_evaluation_uses_the_running_statistics():
 def test_maps_of_another_rank_are_refused():
     with pytest.raises(ValueError, match=r"\(B, C, F\) or \(B, C, F, M\)"):
         MaskedBatchNorm(4)(torch.randn(3, 4))
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_without_a_momentum_it_averages_all_batches(mask):
+    norm, batches = MaskedBatchNorm(4), [torch.randn(3, 4, 9) for _ in range(3)]
+    norm.momentum = None
+    for maps in batches:
+        norm(maps, mask)
+    counted = [maps.transpose(0, 1).flatten(1) if mask is None else valid_frames(maps)[0] for maps in batches]
+    torch.testing.assert_close(norm.running_mean, torch.stack([values.mean(dim=1) for values in counted]).mean(dim=0))
+    torch.testing.assert_close(norm.running_var, torch.stack([values.var(dim=1) for values in counted]).mean(dim=0))

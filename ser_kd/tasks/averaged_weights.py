@@ -1,0 +1,100 @@
+"""Where averaging enters a run: callbacks while it trains, and at the end the weights that are judged and handed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from omegaconf import DictConfig
+
+from ser_kd.contracts.records import RunRecord
+from ser_kd.distill.distillation_module import DistillationModule
+from ser_kd.distill.weight_averaging import STUDENT, RunningAverage, TopCheckpoints, average_states, cut_prefix, re_estimate_batch_norm
+from ser_kd.runtime import console
+from ser_kd.runtime.build import build
+from ser_kd.runtime.checkpoint_files import WholeCheckpoints
+from ser_kd.storage.checkpoints import read_checkpoint
+from ser_kd.tasks.run_teacher import device_of
+from ser_kd.tasks.training_run import TrainingRun
+
+_SETTLED = "averaged"
+
+
+class _TopEpochs(ModelCheckpoint):
+    """The checkpoints of the best epochs; a class of its own, so that its state stands beside that of the one best epoch."""
+
+
+def average_weights(config: DictConfig, checkpoints: Path, monitor: str | None) -> list[Callback]:
+    """Give the callbacks that averaging needs while a run trains.
+
+    Args:
+        config: Of the run.
+        checkpoints: Folder of its checkpoints.
+        monitor: Metric that tells which checkpoint is better; None without validation.
+    """
+    averaging: TopCheckpoints | RunningAverage | None = build(config.averaging)
+    if isinstance(averaging, TopCheckpoints):
+        return [
+            _TopEpochs(
+                dirpath=checkpoints, filename="top-{epoch}", monitor=monitor, mode=config.monitor_mode, save_top_k=averaging.k,
+                save_weights_only=True, enable_version_counter=False,
+            )
+        ]  # fmt: skip
+    return [] if averaging is None else [averaging]
+
+
+def settle_weights(run: TrainingRun, module: DistillationModule, weights: Path, record: RunRecord) -> None:
+    """Put what averaging asks for at the end into the checkpoint that is judged and handed on.
+
+    Done once: a run that was stopped afterwards finds it done.
+
+    Args:
+        run: The run.
+        module: Its module.
+        weights: Checkpoint of the best epoch, or of the last where it was trained anew on validation clips.
+        record: Gets a note on what was averaged.
+    """
+    averaging: TopCheckpoints | RunningAverage | None = build(run.config.averaging)
+    if averaging is None:
+        return
+    checkpoint = read_checkpoint(weights)
+    if _SETTLED not in checkpoint:
+        tops = sorted(weights.parent.glob("top-*.ckpt"))
+        if isinstance(averaging, TopCheckpoints):
+            found = [read_checkpoint(path) for path in tops]
+            state = average_states([cut_prefix(top["state_dict"]) for top in found])
+            epochs = sorted(int(top["epoch"]) + 1 for top in found)
+            note = f"weights: uniform average of the {len(epochs)} best epochs on validation ({', '.join(map(str, epochs))})"
+        else:
+            state = cut_prefix(checkpoint["state_dict"])
+            note = _describe_running(averaging, checkpoint)
+        if averaging.batch_norm == "re_estimated" and _re_estimate(run, module, state):
+            note += "; batch-norm statistics re-estimated on the training split"
+        checkpoint["state_dict"] = {**checkpoint["state_dict"], **{STUDENT + name: value for name, value in state.items()}}
+        checkpoint[_SETTLED] = note
+        WholeCheckpoints().save_checkpoint(checkpoint, weights)
+        for path in tops:
+            path.unlink()
+    console.note(checkpoint[_SETTLED])
+    record.notes.append(checkpoint[_SETTLED])
+
+
+def _describe_running(averaging: RunningAverage, checkpoint: dict[str, Any]) -> str:
+    updates = checkpoint.get("averaged_updates", 0)
+    if not updates:
+        return f"weights: those that were trained; the {averaging.name} had not begun in the epoch that was chosen"
+    return f"weights: {averaging.name} over {updates} updates"
+
+
+def _re_estimate(run: TrainingRun, module: DistillationModule, state: dict[str, torch.Tensor]) -> bool:
+    """Change the running statistics within a state; False where there are none."""
+    module.student.load_state_dict(state)
+    device = device_of(run.config)
+    batches = (module.views.split(batch.to(device))[1] for batch in run.data.train_dataloader())
+    with torch.random.fork_rng():
+        torch.manual_seed(run.config.seed)  # dropout draws the same whatever came before
+        had_any = re_estimate_batch_norm(module.student, batches, device)
+    state |= {name: value.detach().cpu() for name, value in module.student.state_dict().items()}
+    return had_any
