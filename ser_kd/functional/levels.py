@@ -21,10 +21,9 @@ def root_mean_square(waveforms: Tensor, lengths: Tensor | None = None) -> Tensor
     Returns:
         (B,) root of the mean square; a clip without a sample is 0.
     """
-    if lengths is None:
-        return waveforms.square().mean(dim=1).sqrt()
-    energy = clear_padding(waveforms, lengths).square().sum(dim=1)
-    return (energy / lengths.clamp_min(1)).sqrt()
+    samples = torch.tensor(waveforms.shape[1]) if lengths is None else lengths
+    level: Tensor = torch.linalg.vector_norm(clear_padding(waveforms, lengths), dim=1) / samples.clamp_min(1).sqrt()
+    return level
 
 
 def active_speech_level(waveforms: Tensor, lengths: Tensor | None = None, frame_samples: int = 512, margin_db: float = 15.9) -> Tensor:

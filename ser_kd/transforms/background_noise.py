@@ -72,16 +72,18 @@ class BackgroundNoise(RandomTransform[SpeechBatch]):
         rows = selected.nonzero()[:, 0]
         if not len(rows):
             return subject
-        speech, lengths = subject.waveforms[rows].float(), subject.lengths[rows]
+        all_selected = len(rows) == len(subject)
+        speech = (subject.waveforms if all_selected else subject.waveforms[rows]).float()
         noise = self.bank.take(parameters["noise"][rows], parameters["offset"][rows], speech.shape[1])
-        noise *= lengths_to_mask(lengths, speech.shape[1])
+        lengths = None if bool((subject.lengths[rows] == speech.shape[1]).all()) else subject.lengths[rows]
+        if lengths is not None:
+            noise *= lengths_to_mask(lengths, speech.shape[1])
         measure = root_mean_square if self.level == "rms" else active_speech_level
         speech_level, noise_level = measure(speech, lengths), root_mean_square(noise, lengths)
         self._check_heard(subject, parameters, rows, speech_level, noise_level)
         gain = gain_for_snr(speech_level, noise_level, parameters["snr_db"][rows])
-        waveforms = subject.waveforms.clone()
-        waveforms[rows] += (noise.mul_(gain[:, None])).to(waveforms.dtype)
-        return replace(subject, waveforms=waveforms)
+        noisy = noise.mul_(gain[:, None]).add_(speech).to(subject.waveforms.dtype)
+        return replace(subject, waveforms=noisy if all_selected else subject.waveforms.index_copy(0, rows, noisy))
 
     def _check_heard(self, subject: SpeechBatch, parameters: Parameters, rows: Tensor, speech_level: Tensor, noise_level: Tensor) -> None:
         if bool(((speech_level > 0) & (noise_level > 0)).all()):
