@@ -1,36 +1,26 @@
-"""RKD in Gram-matrix form against the form of all B x B x D differences: time and largest tensor of forward and backward.
-
-python benchmarks/relational.py
-"""
+"""RKD in Gram-matrix form against the form of all B x B x D differences: time and peak memory of forward and backward."""
 
 from __future__ import annotations
 
-import time
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, smooth_l1_loss
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from benchmarks.measuring import Ratio, measure_s, write_result
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.losses.relational import RelationalAngle, RelationalDistance
+from ser_kd.runtime.memory import keep_freed_memory
 
-CLIPS, STUDENT_WIDTH, TEACHER_WIDTH, ROUNDS = 64, 768, 768, 8
+CLIPS, WIDTH, ROUNDS = 128, 768, 5
 BATCH = SpeechBatch([], [], torch.zeros(0, 1), torch.zeros(0), torch.zeros(0))
-
-
-class LargestTensor(TorchDispatchMode):
-    """Remembers the most bytes of any tensor that an operation makes, whether or not it is a view."""
-
-    size = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        answer = func(*args, **(kwargs or {}))
-        self.size = max([self.size, *(leaf.nbytes for leaf in tree_leaves(answer) if isinstance(leaf, Tensor))])
-        return answer
+TERMS = ("distance", "angle")
 
 
 def relate_distances(rows: Tensor) -> Tensor:
@@ -45,57 +35,78 @@ def relate_angles(rows: Tensor) -> Tensor:
     return directions @ directions.transpose(1, 2)
 
 
-def compare_all_differences(relate: Callable[[Tensor], Tensor], student: Tensor, teacher: Tensor) -> Tensor:
+def compare_all_differences(term: str, student: Tensor, teacher: Tensor) -> Tensor:
     """Give the loss of the plain form."""
+    relate = relate_distances if term == "distance" else relate_angles
     with torch.no_grad():
         wanted = relate(teacher)
     return smooth_l1_loss(relate(student), wanted)
 
 
-def compare_products(loss: torch.nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
+def compare_products(term: str, student: Tensor, teacher: Tensor) -> Tensor:
     """Give the loss of the Gram-matrix form."""
+    loss = RelationalDistance() if term == "distance" else RelationalAngle()
     return loss(Outputs(embedding=student), BATCH, TeacherAnswers({}, Outputs(embedding=teacher)))
 
 
-def run(loss: Callable[[Tensor, Tensor], Tensor], student: Tensor, teacher: Tensor) -> tuple[float, Tensor]:
+FORMS: dict[str, Callable[[str, Tensor, Tensor], Tensor]] = {"plain": compare_all_differences, "gram": compare_products}
+
+
+def run(form: str, term: str, clips: int = CLIPS) -> tuple[float, Tensor]:
     """Give value and gradient."""
-    rows = student.clone().requires_grad_()
-    value = loss(rows, teacher)
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(clips, WIDTH, generator=generator).requires_grad_()
+    value = FORMS[form](term, student, torch.randn(clips, WIDTH, generator=generator))
     value.backward()
-    return value.item(), rows.grad
+    return value.item(), student.grad
+
+
+def print_peak(form: str, term: str) -> None:
+    """Print by how many KiB the process grows at most; for a process of its own."""
+    run(form, term, clips=4)  # whatever the libraries load is there
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the high-water mark of the imports
+    before = read_high_water_kib()
+    run(form, term)
+    print(read_high_water_kib() - before)
+
+
+def read_high_water_kib() -> int:
+    """Read the most memory that the process held (Linux)."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+def measure_peak_kib(form: str, term: str) -> int:
+    """Ask a fresh process."""
+    words = [sys.executable, "-m", "benchmarks.relational", form, term]
+    return max(int(subprocess.run(words, capture_output=True, text=True, check=True).stdout), 1)
 
 
 def main() -> None:
-    """Measure both forms in turn, so that a busy machine slows both alike; the fastest round of each counts."""
-    torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(0)
-    student = torch.randn(CLIPS, STUDENT_WIDTH, generator=generator)
-    teacher = torch.randn(CLIPS, TEACHER_WIDTH, generator=generator)
-    print(f"forward and backward, {CLIPS} clips, student {STUDENT_WIDTH} and teacher {TEACHER_WIDTH} wide, one thread, float32")
-    print(f"{'term':<10}{'all differences':>24}{'Gram matrix':>24}{'time':>9}{'memory':>9}{'value differs by':>18}{'gradient by':>13}")
-    for name, loss, relate in (("distance", RelationalDistance(), relate_distances), ("angle", RelationalAngle(), relate_angles)):
-        forms = (
-            lambda rows, other, relate=relate: compare_all_differences(relate, rows, other),
-            lambda rows, other, loss=loss: compare_products(loss, rows, other),
-        )
-        times, sizes, answers = [float("inf")] * 2, [0, 0], []
-        for number, form in enumerate(forms):
-            with LargestTensor() as largest:
-                answers.append(run(form, student, teacher))
-            sizes[number] = largest.size
-        for _ in range(ROUNDS):
-            for number, form in enumerate(forms):
-                start = time.perf_counter()
-                run(form, student, teacher)
-                times[number] = min(times[number], time.perf_counter() - start)
-        shown = [f"{seconds * 1e3:.2f} ms, {size / 2**20:.2f} MiB" for seconds, size in zip(times, sizes, strict=True)]
-        (plain_value, plain_gradient), (value, gradient) = answers
+    """Measure both forms in turn, on one core."""
+    print(f"forward and backward, {CLIPS} clips, student and teacher {WIDTH} wide, one thread, float32")
+    ratios, sizes = [], {"clips": CLIPS, "width": WIDTH, "threads": 1}
+    for term in TERMS:
+        (plain_value, plain_gradient), (value, gradient) = (run(form, term) for form in ("plain", "gram"))
+        plain_s, gram_s = measure_s(lambda t=term: run("plain", t), lambda t=term: run("gram", t), rounds=ROUNDS)
+        plain_kib, gram_kib = (measure_peak_kib(form, term) for form in ("plain", "gram"))
         apart = ((gradient - plain_gradient).abs().max() / plain_gradient.abs().max()).item()
         print(
-            f"{name:<10}{shown[0]:>24}{shown[1]:>24}{times[0] / times[1]:>8.1f}x{sizes[0] / sizes[1]:>8.1f}x"
-            f"{abs(value / plain_value - 1):>18.1e}{apart:>13.1e}"
+            f"  {term:<9} plain {1e3 * plain_s:.1f} ms, {plain_kib / 1024:.1f} MiB; Gram {1e3 * gram_s:.1f} ms, {gram_kib / 1024:.1f} MiB; "
+            f"value apart by {abs(value / plain_value - 1):.0e}, gradient by {apart:.0e}"
         )
+        wanted = term == "angle"
+        ratios += [
+            Ratio(f"time, {term}: plain / Gram", plain_s / gram_s, at_least=10.0 if wanted else None),
+            Ratio(f"peak memory, {term}: Gram / plain", gram_kib / plain_kib, at_most=0.25 if wanted else None),
+        ]
+        sizes |= {f"{term} ms": [round(1e3 * plain_s, 2), round(1e3 * gram_s, 2)], f"{term} KiB": [plain_kib, gram_kib]}
+    write_result("relational", ratios, sizes)
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    if len(sys.argv) > 1:
+        print_peak(*sys.argv[1:])
+    else:
+        keep_freed_memory()  # as the trainings do
+        main()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ser_kd.contracts.shapes import check_rank
 
@@ -55,34 +58,84 @@ def measure_distances(embeddings: Tensor) -> Tensor:
     return distances.masked_fill(torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device), 0.0)
 
 
-def measure_angle_cosines(embeddings: Tensor) -> Tensor:
-    """Measure the cosine of the angle at each clip j between each two others: <e_ij, e_kj> with e_ij = (x_i - x_j) / |x_i - x_j|.
+def compare_angles(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Sum up the Huber distance (delta 1) between the angles of two sets of embeddings, over all triples of clips.
 
-    By the law of cosines it is (d_ij^2 + d_kj^2 - d_ik^2) / (2 d_ij d_kj), so that no tensor is larger than N x N x N or N x D.
-    Where two embeddings are equal up to rounding, e_ij stays zero, and so do cosine and gradient.
+    The cosine at clip j between each two others, :math:`\psi_{jik} = \langle e_{ij}, e_{kj} \rangle` with
+    :math:`e_{ij} = (x_i - x_j) / |x_i - x_j|`, is by the law of cosines
+    :math:`(d_{ij}^2 + d_{kj}^2 - d_{ik}^2) / (2 d_{ij} d_{kj})`. The N^3 cosines are never there at once: values and the gradient of the
+    squared distances are summed up over some vertices j after the other, so that no tensor is larger than N x N or N x D by more than a
+    bound. Where two embeddings are equal up to rounding, e_ij stays zero, and so do cosine and gradient.
 
     Args:
-        embeddings: (N, D).
+        student: (N, D).
+        teacher: (N, D'), gets no gradient.
 
     Returns:
-        (N, N, N) at least float32 whatever autocast says; [j, i, k] has its vertex at j. Gradient flows to the embeddings.
+        () at least float32 whatever autocast says, 0 or more. Gradient flows to the student's embeddings, once.
 
     Raises:
         ShapeError: If the embeddings are not (N, D).
 
     Example:
-        >>> corner = measure_angle_cosines(torch.tensor([[0.0, 0.0], [2.0, 0.0], [3.0, 3.0]]))[0]
-        >>> round(corner[1, 2].item(), 4)
-        0.7071
+        >>> corner = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+        >>> compare_angles(corner, 3 * corner + 1).item()
+        0.0
     """
-    squares, rounding = _square_distances(embeddings)
-    is_apart = squares > rounding
-    # The inner where keeps the gradient of a zero vector at zero instead of NaN.
-    inverse = torch.where(is_apart, torch.where(is_apart, squares, torch.ones_like(squares)).rsqrt(), torch.zeros_like(squares))
-    # The difference is taken in float64; only then it may be short, and only the short one is kept for the gradient.
-    products = (squares[:, :, None] + squares[:, None, :] - squares[None, :, :]).to(_answer_type(embeddings))  # (N, N, N)
-    inverse = inverse.to(products.dtype)
-    return 0.5 * products * inverse[:, :, None] * inverse[:, None, :]
+    squares, rounding = _square_distances(student)
+    with torch.no_grad():
+        wanted, wanted_rounding = _square_distances(teacher)
+    total: Tensor = _AngleComparison.apply(  # type: ignore[no-untyped-call]
+        squares, _invert_distances(squares, rounding), wanted, _invert_distances(wanted, wanted_rounding), _answer_type(student)
+    )
+    return total
+
+
+class _AngleComparison(torch.autograd.Function):
+    """Huber's sum over (N, N, N) and its gradient by the student's squared distances, in one sweep over the vertices."""
+
+    @staticmethod
+    def forward(ctx: Any, squares: Tensor, inverse: Tensor, wanted: Tensor, wanted_inverse: Tensor, dtype: torch.dtype) -> Tensor:
+        clips = len(squares)
+        total = squares.new_zeros(())
+        gradient = torch.zeros_like(squares) if ctx.needs_input_grad[0] else None
+        step = max((2**17 if squares.device.type == "cpu" else 2**26) // clips**2, 1)  # what a core's cache holds, or a GPU's memory
+        for first in range(0, clips, step):
+            vertices = slice(first, first + step)
+            cosines = _take_cosines(squares, inverse, vertices, dtype)  # (V, N, N)
+            apart = cosines - _take_cosines(wanted, wanted_inverse, vertices, dtype)
+            slope = apart.clamp(-1.0, 1.0)
+            total += torch.dot(slope.flatten(), apart.sub_(slope, alpha=0.5).flatten())
+            if gradient is None:
+                continue
+            # slope and cosines are symmetric in i and k, so that each sum over k stands for that over i, too
+            near = inverse[vertices].to(dtype)  # (V, N)
+            weighed = slope * near[:, None, :]
+            gradient[vertices] += near * (weighed.sum(dim=2) - near * cosines.mul_(slope).sum(dim=2))
+            gradient.sub_(weighed.mul_(near[:, :, None]).sum(dim=0), alpha=0.5)
+        ctx.save_for_backward(gradient)
+        return total.to(dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * outer, None, None, None, None
+
+
+def _take_cosines(squares: Tensor, inverse: Tensor, vertices: slice, dtype: torch.dtype) -> Tensor:
+    """Give the cosines at some vertices, (V, N, N)."""
+    near = squares[vertices]
+    # the difference is taken in float64; only then it may be short
+    cosines = (near[:, None, :] - squares).add_(near[:, :, None]).to(dtype)
+    near = inverse[vertices].to(dtype)
+    return cosines.mul_(0.5 * near[:, :, None]).mul_(near[:, None, :])
+
+
+@torch.no_grad()
+def _invert_distances(squares: Tensor, rounding: Tensor) -> Tensor:
+    """Give 1 / d_ij, and zero where two clips are equal up to rounding."""
+    return torch.where(squares > rounding, squares.clamp_min(torch.finfo(squares.dtype).tiny).rsqrt(), torch.zeros_like(squares))
 
 
 def normalize_rows(rows: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn.functional import huber_loss
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
-from ser_kd.functional.pairwise import measure_angle_cosines, measure_distances
+from ser_kd.functional.pairwise import compare_angles, measure_distances
 from ser_kd.functional.softening import raise_precision
 from ser_kd.losses.slots import take_embedding, take_teacher_embedding
 
@@ -47,8 +47,8 @@ class _Relational(nn.Module, ABC):
         self.reduction: Reduction = reduction
 
     @abstractmethod
-    def relate(self, embeddings: Tensor) -> Tensor:
-        """Give the relations within one batch of embeddings (B, D), of at least ``minimum_batch`` clips."""
+    def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare the relations within one batch of embeddings, (B, D) and (B, D'), of at least ``minimum_batch`` clips."""
 
     def forward(self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None) -> Tensor:
         """Compare the relations of the batch.
@@ -69,10 +69,7 @@ class _Relational(nn.Module, ABC):
         theirs = take_teacher_embedding(teacher, self.teacher, self.teacher_embedding, len(mine), self.term)
         if len(mine) < self.minimum_batch:
             return raise_precision(mine[:0]).sum()
-        with torch.no_grad():
-            wanted = self.relate(theirs)
-        found = self.relate(mine)
-        return huber_loss(found, wanted.to(found.dtype), reduction=self.reduction, delta=1.0)
+        return self.compare(mine, theirs)
 
 
 class RelationalDistance(_Relational):
@@ -100,10 +97,12 @@ class RelationalDistance(_Relational):
 
     term = "relational_distance"
 
-    def relate(self, embeddings: Tensor) -> Tensor:
-        """Give psi (B, B), without unit."""
-        distances = measure_distances(embeddings)
-        return distances * ((distances > 0).sum() / distances.sum())
+    def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare psi (B, B), without unit."""
+        with torch.no_grad():
+            wanted = _relate_distances(teacher)
+        found = _relate_distances(student)
+        return huber_loss(found, wanted.to(found.dtype), reduction=self.reduction, delta=1.0)
 
 
 class RelationalAngle(_Relational):
@@ -132,6 +131,12 @@ class RelationalAngle(_Relational):
     minimum_batch = 3
     term = "relational_angle"
 
-    def relate(self, embeddings: Tensor) -> Tensor:
-        """Give psi (B, B, B), vertex first."""
-        return measure_angle_cosines(embeddings)
+    def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare psi (B, B, B)."""
+        total = compare_angles(student, teacher)
+        return total if self.reduction == "sum" else total / len(student) ** 3
+
+
+def _relate_distances(embeddings: Tensor) -> Tensor:
+    distances = measure_distances(embeddings)
+    return distances * ((distances > 0).sum() / distances.sum())

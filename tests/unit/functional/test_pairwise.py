@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 from sklearn.metrics.pairwise import euclidean_distances
+from torch.nn.functional import huber_loss
 
 from ser_kd.contracts.errors import ShapeError
-from ser_kd.functional.pairwise import measure_angle_cosines, measure_distances, normalize_rows
+from ser_kd.functional.pairwise import compare_angles, measure_distances, normalize_rows
 
 TRIANGLE = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
 GENERATOR = torch.Generator().manual_seed(3)
@@ -16,15 +17,22 @@ def test_distances_of_a_triangle():
     torch.testing.assert_close(measure_distances(TRIANGLE), torch.tensor([[0.0, 3, 4], [3, 0, 5], [4, 5, 0]]))
 
 
+def plain_cosines(embeddings):
+    """Cosines (j, i, k) of unit differences in float64."""
+    wide = embeddings.double()
+    unit = torch.nn.functional.normalize(wide[None] - wide[:, None], dim=2)  # [j, i] = e_ij
+    return unit @ unit.transpose(1, 2)
+
+
+def plain_comparison(student, teacher):
+    return huber_loss(plain_cosines(student), plain_cosines(teacher).detach(), reduction="sum")
+
+
 def test_angles_of_a_triangle():
-    cosines = measure_angle_cosines(TRIANGLE)
-    assert cosines[0, 1, 2].item() == pytest.approx(0.0, abs=1e-6)  # the right angle is at the first corner
-    assert cosines[1, 0, 2].item() == pytest.approx(3 / 5)
-    assert cosines[2, 0, 1].item() == pytest.approx(4 / 5)
-    for corner in range(3):
-        other = (corner + 1) % 3
-        assert cosines[corner, other, other].item() == pytest.approx(1.0)
-        assert cosines[corner, corner].abs().max() == cosines[corner, :, corner].abs().max() == 0.0
+    # on a line all angles are 0 or 180 degrees; the triangle has cosines 0, 3/5 and 4/5
+    line = torch.tensor([[0.0], [1.0], [2.0]])  # at its ends cosine 1, in the middle -1
+    by_hand = 2 * (0.5 * (1 - 0) ** 2 + 1.6 - 0.5 + 0.5 * (1 - 4 / 5) ** 2)
+    assert compare_angles(TRIANGLE, line).item() == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
@@ -35,36 +43,42 @@ def test_distances_are_those_of_torch_and_scikit_learn(offset):
     torch.testing.assert_close(found, torch.tensor(euclidean_distances(far.double().numpy())).float(), rtol=1e-5, atol=1e-5)
 
 
-def test_angles_are_those_of_unit_differences_also_of_near_neighbours():
-    near = CLOUD.clone()
-    near[1] = near[0] + 1e-4 * CLOUD[5]
-    unit = torch.nn.functional.normalize(near[None] - near[:, None], dim=2)  # [j, i] = e_ij
-    torch.testing.assert_close(measure_angle_cosines(near), unit @ unit.transpose(1, 2), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("clips", [3, 12, 60])  # 60 are more than one sweep
+def test_comparison_and_gradient_are_those_of_unit_differences_also_of_near_neighbours(clips):
+    generator = torch.Generator().manual_seed(clips)
+    near, teacher = torch.randn(clips, 20, generator=generator), torch.randn(clips, 7, generator=generator)
+    near[1] = near[0] + 1e-4 * near[2]
+    found, plain = near.clone().requires_grad_(), near.double().requires_grad_()
+    value, expected = compare_angles(found, teacher), plain_comparison(plain, teacher)
+    value.backward()
+    expected.backward()
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(found.grad, plain.grad.float(), rtol=1e-3, atol=1e-5 * plain.grad.abs().max().item())
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("rows", [[0, 0, 1, 2], [0, 0, 0, 0]])
 def test_identical_embeddings_have_finite_values_and_gradients(rows, scale):
     embeddings = (CLOUD[rows] * scale).requires_grad_()
-    distances, cosines = measure_distances(embeddings), measure_angle_cosines(embeddings)
+    distances, angles = measure_distances(embeddings), compare_angles(embeddings, CLOUD[:4])
     assert distances[0, 1] < 1e-7 * scale + 2e-6
     assert distances[0, 1] > 0
     assert distances[1, 0] > 0
-    assert cosines[0, 1].abs().max() == cosines[1, :, 0].abs().max() == 0.0
-    (distances.square().sum() + distances.sum() + cosines.sum()).backward()
+    (distances.square().sum() + distances.sum() + angles).backward()
     assert torch.isfinite(embeddings.grad).all()
     if rows == [0, 0, 0, 0]:
         assert embeddings.grad.abs().max() < 1e-6
+        torch.testing.assert_close(angles, huber_loss(torch.zeros(4, 4, 4), plain_cosines(CLOUD[:4]).float(), reduction="sum"))
         assert distances[0, 1].item() == pytest.approx(1e-6)
 
 
 def test_gradients_are_those_of_numbers():
     embeddings = CLOUD[:5, :4].double().requires_grad_()
     assert torch.autograd.gradcheck(measure_distances, embeddings)
-    assert torch.autograd.gradcheck(measure_angle_cosines, embeddings)
+    assert torch.autograd.gradcheck(lambda rows: compare_angles(rows, CLOUD[:5].double()), embeddings)
 
 
-@pytest.mark.parametrize("measure", [measure_distances, measure_angle_cosines])
+@pytest.mark.parametrize("measure", [measure_distances, lambda rows: compare_angles(rows, CLOUD)])
 def test_precision_of_the_answer(measure):
     assert measure(CLOUD.double()).dtype == torch.float64
     for low in (CLOUD.half(), CLOUD.bfloat16()):
@@ -85,6 +99,6 @@ def test_unit_rows():
 
 
 def test_shape():
-    for measure in (measure_distances, measure_angle_cosines):
+    for measure in (measure_distances, lambda rows: compare_angles(CLOUD, rows)):
         with pytest.raises(ShapeError, match="wrong number of axes"):
             measure(torch.zeros(2, 3, 4))
