@@ -30,8 +30,9 @@ test: .venv ## fast tests (under 10 minutes on 2 cores)
 test-slow: .venv ## flows, notebooks, documented commands, two processes (under 30 minutes on 2 cores)
 	$(BIN)/pytest -m 'slow and not gpu and not browser'
 
-bench: .venv ## side-by-side measurements; each prints a ratio
-	@for file in benchmarks/*.py; do [ -e "$$file" ] || { echo "no benchmark yet"; break; }; $(BIN)/python "$$file" || exit 1; done
+bench: .venv ## side-by-side measurements: ratios, as a table in benchmarks/README.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/peers.txt
+	$(BIN)/python -m benchmarks
 
 clean: ## remove caches and the virtual environment; runs and reports stay
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

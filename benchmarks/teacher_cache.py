@@ -1,7 +1,5 @@
 """What a cached teacher costs: an epoch of the student alone, with the live teacher, with the teacher's answers from disk.
 
-python benchmarks/teacher_cache.py
-
 The teacher is wav2vec 2.0 base with random weights. Wanted: at most 1.15 times the student's own epoch with logits and embeddings, at most
 1.5 times with six hidden layers for a student of six layers, and answers a hundred times as fast as the live ones.
 """
@@ -10,12 +8,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from benchmarks.measuring import Ratio, measure_s, write_result
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.interfaces import Teacher
 from ser_kd.contracts.records import TeacherRecord
@@ -65,28 +63,19 @@ def run_epoch(student: nn.Module, objective: Objective, batch: SpeechBatch, teac
     objective(student(batch.model_input()), batch, answers)[0].backward()
 
 
-def measure_s(*calls: Callable[[], object], rounds: int) -> list[float]:
-    """Give the shortest of some rounds of each call, in seconds of the core's own time; the calls take turns."""
-    found = [float("inf")] * len(calls)
-    for _ in range(rounds):
-        for number, call in enumerate(calls):
-            start = time.process_time()
-            call()
-            found[number] = min(found[number], time.process_time() - start)
-    return found
-
-
 def compare(
     name: str, batch: SpeechBatch, student: nn.Module, terms: dict, kept: KeptParts, teacher: TeacherEnsemble, wanted: float, rounds: int
-) -> None:
-    """Print what the epochs of one student cost."""
+) -> list[Ratio]:
+    """Print what the epochs of one student cost, and give their ratios."""
     student.train()
     fit_statistics(student, [batch])
     label = {"cross_entropy": {"loss": CrossEntropy()}}
     alone, distilled = Objective(label), Objective({**label, **{key: {"loss": loss} for key, loss in terms.items()}})
     with tempfile.TemporaryDirectory() as folder:
         shelf = TensorShelf(Path(folder), {"benchmark": name})
-        (live_answer_s,) = measure_s(lambda: fill_shelf(shelf, teacher, kept, [(batch.ids, batch.model_input())]), rounds=1)
+        start = time.process_time()
+        fill_shelf(shelf, teacher, kept, [(batch.ids, batch.model_input())])
+        live_answer_s = time.process_time() - start
         cached = CachedTeacher(teacher, kept, shelf, {(key, None): key for key in batch.ids})
         plain_s, cached_s, answer_s = measure_s(
             lambda: run_epoch(student, alone, batch, None),
@@ -97,10 +86,15 @@ def compare(
         size = shelf.size_bytes / len(batch)
     live_s = cached_s - answer_s + live_answer_s
     print(f"{name}: {len(batch)} clips of {batch.waveforms.shape[1] / SAMPLE_RATE_HZ:g} s, {size / 1e3:.1f} kB each on disk")
-    print(f"  epoch of the student alone {plain_s * 1e3:10.1f} ms")
-    print(f"  with the live teacher      {live_s * 1e3:10.1f} ms: ratio {live_s / plain_s:.2f}")
-    print(f"  with the cached teacher    {cached_s * 1e3:10.1f} ms: ratio {cached_s / plain_s:.2f} (wanted: <= {wanted:g})")
-    print(f"  answers live {live_answer_s * 1e3:.1f} ms, cached {answer_s * 1e3:.2f} ms: ratio {live_answer_s / answer_s:.0f}")
+    found = {"student alone": plain_s, "with the live teacher": live_s, "from the cache": cached_s, "live answers": live_answer_s}
+    print(
+        "  " + ", ".join(f"{what} {1e3 * seconds:.1f} ms" for what, seconds in found.items()) + f", cached answers {1e3 * answer_s:.2f} ms"
+    )
+    return [
+        Ratio(f"{name}: epoch from the cache / student alone", cached_s / plain_s, at_most=wanted),
+        Ratio(f"{name}: epoch with the live teacher / from the cache", live_s / cached_s, at_least=100.0 if wanted < 1.5 else None),
+        Ratio(f"{name}: live answers / cached answers", live_answer_s / answer_s),
+    ]
 
 
 def main() -> None:
@@ -111,12 +105,13 @@ def main() -> None:
     print("an epoch is one batch on one core of the CPU; live answers are measured while the cache is written")
     small = {"soft_targets": SoftTargets(temperature=2.0), "distance": RelationalDistance(), "angle": RelationalAngle()}
     student = make_model("student=timnet_60")
-    compare("TIM-Net-60, logits and embeddings", make_batch(16, 2.0), student, small, KeptParts(), teacher, 1.15, rounds=8)
+    ratios = compare("TIM-Net-60, logits and embeddings", make_batch(16, 2.0), student, small, KeptParts(), teacher, 1.15, rounds=8)
     pairs = [(layer, 2 * layer) for layer in range(1, 7)]
     layers = {f"layer_{mine}": AttentionTransfer(student_layer=mine, teacher_layer=theirs) for mine, theirs in pairs}
     kept = KeptParts(layers=tuple(theirs for _, theirs in pairs), frames_dtype="float16")
     student = make_wav2vec2(6)
-    compare("wav2vec 2.0 of six layers, six hidden layers", make_batch(8, 1.0), student, layers, kept, teacher, 1.5, rounds=2)
+    ratios += compare("wav2vec 2.0 of six layers, six hidden layers", make_batch(8, 1.0), student, layers, kept, teacher, 1.5, rounds=2)
+    write_result("teacher_cache", ratios, {"threads": 1, "TIM-Net-60": "16 clips of 2 s", "wav2vec 2.0 of six layers": "8 clips of 1 s"})
 
 
 if __name__ == "__main__":
