@@ -5,6 +5,7 @@ keys of its own:
   folds=all          or numbers: 'folds=[0,2]'
   seeds=0            or several: 'seeds=[0,1,2]'; by fold: 'seeds={0:[0,1,2],others:[0]}'
   workers=N          processes (one for each core, or for each GPU)
+  out=FOLDER         where the report goes (reports)
   dry_run=true       list the trainings and stop
 
 All other words are those of ser-kd train (but fold and seed) and hold for every training. A teacher of which no finished run is
@@ -60,9 +61,9 @@ def run(arguments: list[str]) -> int:
         raise
     failed = [job for job in plan.jobs if job.state is not State.FINISHED]
     if len(failed) < len(plan.jobs):
-        report.run(
-            [str(plan.runs_root), f"experiments={','.join(dict.fromkeys([*(chosen.name for chosen in plan.experiments), *plan.teachers]))}"]
-        )
+        names = dict.fromkeys([*(experiment.name for experiment in plan.experiments), *plan.teachers])
+        where = [f"out={asked.out}"] if asked.out else []
+        report.run([str(plan.runs_root), f"experiments={','.join(names)}", *where])
     for job in failed:
         console.warn(f"{job.name}: {job.state.value}: {job.message}")
     if failed:

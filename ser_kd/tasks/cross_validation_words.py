@@ -18,7 +18,7 @@ from ser_kd.runtime.faults import suggest
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 from ser_kd.runtime.validation import check_config
 
-OWN_KEYS = ("experiments", "folds", "seeds", "workers", "dry_run")
+OWN_KEYS = ("experiments", "folds", "seeds", "workers", "out", "dry_run")
 OTHERS = "others"
 
 
@@ -81,6 +81,7 @@ class CrossValidationWords:
         folds: ``all`` or numbers.
         seeds: Seeds, 0 or more.
         workers: Processes; None is one for each core or GPU.
+        out: Folder of the report; None is that of ser-kd report.
         dry_run: Whether the trainings are only listed.
         words: All other words, which hold for every training.
     """
@@ -89,6 +90,7 @@ class CrossValidationWords:
     folds: str | list[int] = "all"
     seeds: ChosenSeeds = field(default_factory=lambda: ChosenSeeds((0,)))
     workers: int | None = None
+    out: str | None = None
     dry_run: bool = False
     words: list[str] = field(default_factory=list)
 
@@ -113,6 +115,7 @@ def read_words(arguments: Sequence[str]) -> CrossValidationWords:
         folds=folds if isinstance(folds, str) else _read_numbers("folds", folds, least=0),
         seeds=_read_seeds(values.get("seeds", 0)),
         workers=_read_numbers("workers", values["workers"], least=1)[0] if values.get("workers") is not None else None,
+        out=str(values["out"]) if values.get("out") is not None else None,
         dry_run=bool(values.get("dry_run", False)),
         words=words,
     )

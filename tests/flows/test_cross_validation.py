@@ -54,8 +54,9 @@ def test_all_folds_are_trained_once_and_drawn_together(workplace: Path, ser_kd, 
     assert "6/6 finished" in output
     assert "2 (folds 0, 1)" in output  # the table pools them
     before = {name: path.stat().st_mtime_ns for name, path in made.items()}
-    code, output, errors = ser_kd("cross-validate", BOTH, *SMALLEST, *elsewhere)
+    code, output, errors = ser_kd("cross-validate", BOTH, *SMALLEST, *elsewhere, f"out={workplace / 'elsewhere'}")
     assert code == 0, output + errors
+    assert list((workplace / "elsewhere").glob("*.html"))
     assert "4 trainings" in output  # the teachers are there
     assert {name: path.stat().st_mtime_ns for name, path in records(workplace).items()} == before
 

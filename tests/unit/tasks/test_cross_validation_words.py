@@ -14,7 +14,9 @@ def test_own_keys_are_read_and_the_others_go_to_the_trainings() -> None:
     assert asked.experiments == [ChosenExperiment("wav_to_mfcc/student"), ChosenExperiment("wav_to_mfcc/ce_kl")]
     assert (asked.folds, asked.seeds, asked.workers, asked.dry_run) == ([0, 2], ChosenSeeds((0, 1)), 3, True)
     assert asked.words == ["corpus=demo", "optimizer.lr=0.1"]
-    plain = read_words([STUDENT, "seeds=4"])
+    assert asked.out is None
+    plain = read_words([STUDENT, "seeds=4", "out=elsewhere"])
+    assert plain.out == "elsewhere"
     assert (plain.folds, plain.seeds, plain.workers, plain.dry_run) == ("all", ChosenSeeds((4,)), None, False)
 
 
