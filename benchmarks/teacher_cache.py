@@ -1,7 +1,7 @@
 """What a cached teacher costs: an epoch of the student alone, with the live teacher, with the teacher's answers from disk.
 
 The teacher is wav2vec 2.0 base with random weights. Wanted: at most 1.15 times the student's own epoch with logits and embeddings, at most
-1.5 times with six hidden layers for a student of six layers, and answers a hundred times as fast as the live ones.
+1.5 times with six hidden layers for a student of six layers, and an epoch a hundred times as fast as with the live teacher.
 """
 
 from __future__ import annotations

@@ -62,13 +62,13 @@ class HeldClips:
         samples, starts, lengths = self._held[device]
         if device.type == "cpu":  # copying whole stretches is many times faster there than picking samples
             rows = zip(starts[indices].tolist(), lengths[indices].tolist(), offsets.tolist(), strict=True)
-            stretches = [_go_round(samples[start : start + size], offset % size, length) for start, size, offset in rows]
+            stretches = [_cut_cyclically(samples[start : start + size], offset % size, length) for start, size, offset in rows]
             return torch.stack(stretches) if stretches else samples.new_zeros(0, length)
         places = offsets[:, None] + torch.arange(length, device=device)
         return samples[places.remainder_(lengths[indices][:, None]).add_(starts[indices][:, None])]
 
 
-def _go_round(clip: Tensor, offset: int, length: int) -> Tensor:
+def _cut_cyclically(clip: Tensor, offset: int, length: int) -> Tensor:
     """Cut a stretch (length,) out of a clip (T,) that begins anew where it ends."""
     if offset + length <= len(clip):
         return clip[offset : offset + length]

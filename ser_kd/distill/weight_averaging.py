@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_avg_fn, update_bn
+from torch.optim.swa_utils import AveragedModel
 
 from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.errors import ConfigError, ShapeError
@@ -56,11 +56,13 @@ def average_states(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return averaged
 
 
+@torch.no_grad()
 def re_estimate_batch_norm(student: nn.Module, inputs: Iterable[ModelInput], device: torch.device | str = "cpu") -> bool:
-    """Set the running statistics of every batch normalisation to the mean over a pass through the training split.
+    """Set the running statistics of the batch normalisations to the mean over a pass through the training split.
 
     Statistics that were averaged with the weights are those of no network; Izmailov et al. 2018 re-estimate them. The student runs as in
-    training, dropout included, and is left in evaluation mode.
+    training, dropout included, and is left in evaluation mode. Frozen parts keep their statistics, as they do in training
+    (`torch.optim.swa_utils.update_bn` would forget them).
 
     Args:
         student: The model.
@@ -68,13 +70,21 @@ def re_estimate_batch_norm(student: nn.Module, inputs: Iterable[ModelInput], dev
         device: Where the pass is computed.
 
     Returns:
-        Whether there was a batch normalisation.
+        Whether there was a batch normalisation that learns.
     """
-    if not any(isinstance(module, _BatchNorm) for module in student.modules()):
-        return False
-    student.to(device).eval()
-    update_bn((part.to(device) for part in inputs), student)
-    return True
+    student.to(device).train()
+    norms = [module for module in student.modules() if isinstance(module, _BatchNorm) and module.training and module.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+    if norms:
+        for part in inputs:
+            student(part.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    student.eval()
+    return bool(norms)
 
 
 @dataclass(frozen=True)
@@ -103,24 +113,28 @@ class RunningAverage(Callback):
     """Keeps an average beside the weights that are trained; validation judges the average, and checkpoints hold both.
 
     ``state_dict`` of a checkpoint is the average, so that whoever loads it gets what was judged; ``trained_weights`` is what a resumed
-    run goes on with. Lightning's ``WeightAveraging`` does the same, but copies the whole module with its frozen teacher.
+    run goes on with. In each epoch it is judged with averaged running statistics, also where they are re-estimated at the end. Lightning's
+    ``WeightAveraging`` does the same, but copies the whole module with its frozen teacher.
 
     Args:
+        average: Old average, new value, number of values before -> new average, of floating-point numbers; others are the newest.
         batch_norm: ``averaged``: running statistics as the weights; ``re_estimated``: at the end, from a pass over the training split.
-        how: ``avg_fn`` or ``multi_avg_fn`` of torch's ``AveragedModel``.
     """
 
     name = "average"
 
-    def __init__(self, batch_norm: BatchNormTreatment, **how: Any) -> None:
+    def __init__(self, average: Callable[[Tensor, Tensor, Tensor], Tensor], batch_norm: BatchNormTreatment) -> None:
         self.batch_norm = batch_norm
-        self._how = how
+        self._average = average
         self._model: AveragedModel | None = None
         self._step = 0
 
     def is_due(self, trainer: Trainer) -> bool:
         """Whether the weights after this step count."""
         raise NotImplementedError
+
+    def check_epochs(self, epochs: int) -> None:
+        """Refuse a training that ends before the average begins."""
 
     @property
     def model(self) -> AveragedModel:
@@ -137,22 +151,20 @@ class RunningAverage(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin with no average."""
         if stage == "fit":
-            self._model = AveragedModel(_student_of(pl_module), use_buffers=True, **self._how)
+            self._model = AveragedModel(_student_of(pl_module), avg_fn=self._take_in, use_buffers=True)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Follow the student to its device."""
+        """Follow the student to its device and precision."""
         self.model.to(pl_module.device)
+        for theirs, ours in zip(_values_of(_student_of(pl_module)), _values_of(self.model.module), strict=True):
+            ours.data = ours.data.to(theirs.dtype)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Take the weights after an optimizer's step into the average."""
         if trainer.global_step > self._step:
             self._step = trainer.global_step
             if self.is_due(trainer):
-                student = _student_of(pl_module)
-                self.model.update_parameters(student)
-                for average, value in zip(self.model.module.buffers(), student.buffers(), strict=True):
-                    if not value.is_floating_point():  # a mean of counts would be cut to a whole number
-                        average.copy_(value)
+                self.model.update_parameters(_student_of(pl_module))
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the average be judged."""
@@ -187,6 +199,10 @@ class RunningAverage(Callback):
         self._model.n_averaged.fill_(checkpoint["averaged_updates"])
         _student_of(pl_module).load_state_dict(cut_prefix(checkpoint["trained_weights"]))
 
+    def _take_in(self, average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+        # counts and switches have no mean
+        return self._average(average, value, torch.as_tensor(count)) if value.is_floating_point() else value
+
     @torch.no_grad()
     def _swap(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.is_running or trainer.state.fn != "fit":
@@ -219,8 +235,21 @@ class ExponentialMovingAverage(RunningAverage):
                 expected="0 < averaging.decay < 1 and averaging.start_epoch of 0 or more",
                 got=f"{decay}, {start_epoch}",
             )
-        super().__init__(batch_norm, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        super().__init__(lambda average, value, _: torch.lerp(average, value, 1.0 - decay), batch_norm)
         self.start_epoch = start_epoch
+
+    def check_epochs(self, epochs: int) -> None:
+        """Refuse a training that ends before the average begins.
+
+        Raises:
+            ConfigError: If so.
+        """
+        if self.start_epoch >= epochs:
+            raise ConfigError(
+                "No epoch is left to average.",
+                expected=f"averaging.start_epoch (counted from 0) below trainer.max_epochs={epochs}",
+                got=str(self.start_epoch),
+            )
 
     def is_due(self, trainer: Trainer) -> bool:
         """Whether the epoch counts."""
@@ -248,12 +277,12 @@ class StochasticWeightAveraging(RunningAverage):
     def __init__(self, start: float = 0.75, batch_norm: BatchNormTreatment = "re_estimated") -> None:
         if not 0.0 <= start < 1.0:
             raise ConfigError("No epoch is left to average.", expected="0 <= averaging.start < 1", got=str(start))
-        super().__init__(batch_norm, avg_fn=get_swa_avg_fn())  # the one over lists divides counts and fails
+        super().__init__(lambda average, value, count: average + (value - average) / (count + 1), batch_norm)
         self.start = start
 
     def is_due(self, trainer: Trainer) -> bool:
         """Whether an epoch that counts has come to its end."""
-        return trainer.is_last_batch and trainer.current_epoch >= self.start * (trainer.max_epochs or 0)
+        return trainer.is_last_batch and trainer.current_epoch >= int(self.start * (trainer.max_epochs or 0))
 
 
 def cut_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

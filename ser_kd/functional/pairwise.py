@@ -63,9 +63,9 @@ def compare_angles(student: Tensor, teacher: Tensor) -> Tensor:
 
     The cosine at clip j between each two others, :math:`\psi_{jik} = \langle e_{ij}, e_{kj} \rangle` with
     :math:`e_{ij} = (x_i - x_j) / |x_i - x_j|`, is by the law of cosines
-    :math:`(d_{ij}^2 + d_{kj}^2 - d_{ik}^2) / (2 d_{ij} d_{kj})`. The N^3 cosines are never there at once: values and the gradient of the
-    squared distances are summed up over some vertices j after the other, so that no tensor is larger than N x N or N x D by more than a
-    bound. Where two embeddings are equal up to rounding, e_ij stays zero, and so do cosine and gradient.
+    :math:`(d_{ij}^2 + d_{kj}^2 - d_{ik}^2) / (2 d_{ij} d_{kj})`. Of the N^3 cosines only a bounded number is there at once: values and
+    the gradient of the squared distances are summed up over some vertices j after the other. Where two embeddings are equal up to
+    rounding, e_ij stays zero, and so do cosine and gradient.
 
     Args:
         student: (N, D).
@@ -99,7 +99,9 @@ class _AngleComparison(torch.autograd.Function):
         clips = len(squares)
         total = squares.new_zeros(())
         gradient = torch.zeros_like(squares) if ctx.needs_input_grad[0] else None
-        step = max((2**17 if squares.device.type == "cpu" else 2**26) // clips**2, 1)  # what a core's cache holds, or a GPU's memory
+        step = max(
+            (2**17 if squares.device.type == "cpu" else 2**24) // max(clips, 1) ** 2, 1
+        )  # what a core's cache holds, or keeps a GPU busy
         for first in range(0, clips, step):
             vertices = slice(first, first + step)
             cosines = _take_cosines(squares, inverse, vertices, dtype)  # (V, N, N)

@@ -46,9 +46,8 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
     """
     science = {}
     for name, value in config.items():
-        if name in NOT_SCIENCE or (
-            name == "averaging" and value is None
-        ):  # without averaging a run keeps the name it had before there was any
+        # without averaging a run keeps the name it had before there was any
+        if name in NOT_SCIENCE or (name == "averaging" and value is None):
             continue
         left_out = NOT_SCIENCE_WITHIN.get(name, ())
         science[name] = {k: v for k, v in value.items() if k not in left_out} if isinstance(value, Mapping) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from omegaconf import DictConfig
@@ -22,11 +23,36 @@ from ser_kd.tasks.training_run import TrainingRun
 _SETTLED = "averaged"
 
 
-class _TopEpochs(ModelCheckpoint):
-    """The checkpoints of the best epochs; a class of its own, so that its state stands beside that of the one best epoch."""
+class KeptCheckpoints(ModelCheckpoint):
+    """Lightning's checkpoints of the best epochs, which also know them again where the run's folder was moved while it stood still."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Look for the files in the folder as it is called now."""
+
+        def move(path: str) -> str:
+            return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+        moved = dict(state_dict)
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[name] = move(moved.get(name, ""))
+        moved["best_k_models"] = {move(path): score for path, score in moved.get("best_k_models", {}).items()}
+        super().load_state_dict({**moved, "dirpath": self.dirpath})
 
 
-def average_weights(config: DictConfig, checkpoints: Path, monitor: str | None) -> list[Callback]:
+class BestEpoch(KeptCheckpoints):
+    """The checkpoint of the one best epoch, under the name by which older checkpoints know its state."""
+
+    @property
+    def state_key(self) -> str:
+        """Name of its state in a checkpoint."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+
+class TopEpochs(KeptCheckpoints):
+    """The checkpoints of the k best epochs."""
+
+
+def make_averaging_callbacks(config: DictConfig, checkpoints: Path, monitor: str | None) -> list[Callback]:
     """Give the callbacks that averaging needs while a run trains.
 
     Args:
@@ -37,7 +63,7 @@ def average_weights(config: DictConfig, checkpoints: Path, monitor: str | None) 
     averaging: TopCheckpoints | RunningAverage | None = build(config.averaging)
     if isinstance(averaging, TopCheckpoints):
         return [
-            _TopEpochs(
+            TopEpochs(
                 dirpath=checkpoints, filename="top-{epoch}", monitor=monitor, mode=config.monitor_mode, save_top_k=averaging.k,
                 save_weights_only=True, enable_version_counter=False,
             )
@@ -45,7 +71,7 @@ def average_weights(config: DictConfig, checkpoints: Path, monitor: str | None) 
     return [] if averaging is None else [averaging]
 
 
-def settle_weights(run: TrainingRun, module: DistillationModule, weights: Path, record: RunRecord) -> None:
+def settle_weights(run: TrainingRun, module: DistillationModule, trainer: lightning.Trainer, weights: Path, record: RunRecord) -> None:
     """Put what averaging asks for at the end into the checkpoint that is judged and handed on.
 
     Done once: a run that was stopped afterwards finds it done.
@@ -53,6 +79,7 @@ def settle_weights(run: TrainingRun, module: DistillationModule, weights: Path, 
     Args:
         run: The run.
         module: Its module.
+        trainer: What trained it, with the callbacks of ``make_averaging_callbacks``.
         weights: Checkpoint of the best epoch, or of the last where it was trained anew on validation clips.
         record: Gets a note on what was averaged.
     """
@@ -61,40 +88,42 @@ def settle_weights(run: TrainingRun, module: DistillationModule, weights: Path, 
         return
     checkpoint = read_checkpoint(weights)
     if _SETTLED not in checkpoint:
-        tops = sorted(weights.parent.glob("top-*.ckpt"))
-        if isinstance(averaging, TopCheckpoints):
-            found = [read_checkpoint(path) for path in tops]
-            state = average_states([cut_prefix(top["state_dict"]) for top in found])
-            epochs = sorted(int(top["epoch"]) + 1 for top in found)
-            note = f"weights: uniform average of the {len(epochs)} best epochs on validation ({', '.join(map(str, epochs))})"
-        else:
-            state = cut_prefix(checkpoint["state_dict"])
-            note = _describe_running(averaging, checkpoint)
-        if averaging.batch_norm == "re_estimated" and _re_estimate(run, module, state):
-            note += "; batch-norm statistics re-estimated on the training split"
-        checkpoint["state_dict"] = {**checkpoint["state_dict"], **{STUDENT + name: value for name, value in state.items()}}
-        checkpoint[_SETTLED] = note
+        checkpoint[_SETTLED] = _average(run, module, trainer, averaging, checkpoint)
         WholeCheckpoints().save_checkpoint(checkpoint, weights)
-        for path in tops:
-            path.unlink()
+    for path in weights.parent.glob("top-*.ckpt"):
+        path.unlink()
     console.note(checkpoint[_SETTLED])
     record.notes.append(checkpoint[_SETTLED])
 
 
-def _describe_running(averaging: RunningAverage, checkpoint: dict[str, Any]) -> str:
-    updates = checkpoint.get("averaged_updates", 0)
-    if not updates:
+def _average(
+    run: TrainingRun, module: DistillationModule, trainer: lightning.Trainer, averaging: TopCheckpoints | RunningAverage, checkpoint: Any
+) -> str:
+    """Change the student's weights within a checkpoint, and say how."""
+    if isinstance(averaging, TopCheckpoints):
+        (kept,) = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, TopEpochs)]
+        found = [read_checkpoint(Path(path)) for path in sorted(kept.best_k_models)]
+        state = average_states([cut_prefix(top["state_dict"]) for top in found])
+        epochs = sorted(int(top["epoch"]) + 1 for top in found)
+        note = f"weights: uniform average of the {len(epochs)} best epochs on validation ({', '.join(map(str, epochs))})"
+    elif "averaged_updates" in checkpoint:
+        state = cut_prefix(checkpoint["state_dict"])
+        note = f"weights: {averaging.name} over {checkpoint['averaged_updates']} updates"
+    else:
         return f"weights: those that were trained; the {averaging.name} had not begun in the epoch that was chosen"
-    return f"weights: {averaging.name} over {updates} updates"
+    if averaging.batch_norm == "re_estimated" and _re_estimate(run, module, state):
+        note += "; batch-norm statistics re-estimated on the training split"
+    checkpoint["state_dict"] = {**checkpoint["state_dict"], **{STUDENT + name: value for name, value in state.items()}}
+    return note
 
 
 def _re_estimate(run: TrainingRun, module: DistillationModule, state: dict[str, torch.Tensor]) -> bool:
     """Change the running statistics within a state; False where there are none."""
-    module.student.load_state_dict(state)
+    module.student.float().load_state_dict(state)  # whatever precision it was trained in, the audio is float32
     device = device_of(run.config)
     batches = (module.views.split(batch.to(device))[1] for batch in run.data.train_dataloader())
     with torch.random.fork_rng():
         torch.manual_seed(run.config.seed)  # dropout draws the same whatever came before
         had_any = re_estimate_batch_norm(module.student, batches, device)
-    state |= {name: value.detach().cpu() for name, value in module.student.state_dict().items()}
+    state |= {name: value.detach().cpu().to(state[name].dtype) for name, value in module.student.state_dict().items()}
     return had_any

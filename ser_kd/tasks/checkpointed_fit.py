@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from ser_kd.contracts.records import RunRecord
 from ser_kd.distill.distillation_module import DistillationModule
@@ -16,7 +16,7 @@ from ser_kd.runtime.generator_states import GeneratorStates
 from ser_kd.runtime.safe_points import SafePoints
 from ser_kd.storage.atomic import write_text
 from ser_kd.storage.checkpoints import read_checkpoint
-from ser_kd.tasks.averaged_weights import average_weights
+from ser_kd.tasks.averaged_weights import BestEpoch, make_averaging_callbacks
 from ser_kd.tasks.run_teacher import choose_training_teacher
 from ser_kd.tasks.training_run import TrainingRun
 
@@ -27,8 +27,23 @@ class _StopAfter(Callback):
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # a run that was stopped behind its training must not train on
+        trainer.should_stop = trainer.current_epoch >= self.epochs
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
+class _Patience(EarlyStopping):
+    """Early stopping that stays stopped: Lightning forgets it where a run goes on from its last checkpoint."""
+
+    @property
+    def state_key(self) -> str:
+        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__, 1)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 def fit_run(
@@ -53,13 +68,13 @@ def fit_run(
     monitor = config.monitor if run.fold.validation_set else None
     last = checkpoints / "last.ckpt"
     safe_points = SafePoints(last, config.checkpoint_minutes)
-    best = ModelCheckpoint(
+    best = BestEpoch(
         dirpath=checkpoints, filename="best" if monitor else "latest", monitor=monitor, mode=config.monitor_mode,
         enable_version_counter=False,
     )  # fmt: skip
-    callbacks: list[Callback] = [*average_weights(config, checkpoints, monitor), GeneratorStates(), best, safe_points]
+    callbacks: list[Callback] = [*make_averaging_callbacks(config, checkpoints, monitor), GeneratorStates(), best, safe_points]
     if config.patience is not None and monitor:
-        callbacks.append(EarlyStopping(monitor, patience=config.patience, mode=config.monitor_mode, check_finite=False))
+        callbacks.append(_Patience(monitor, patience=config.patience, mode=config.monitor_mode, check_finite=False))
     if stop_after is not None:
         callbacks.append(_StopAfter(stop_after))
     trainer = run.make_trainer(callbacks, loggers)

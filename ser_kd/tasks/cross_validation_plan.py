@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.data.datamodule import SpeechDataModule
@@ -17,10 +18,10 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
 from ser_kd.sweeps.jobs import Job
-from ser_kd.tasks.cross_validation_words import ChosenExperiment, ChosenSeeds
+from ser_kd.tasks.cross_validation_words import SHARED_BY_ALL, ChosenExperiment, ChosenSeeds
 from ser_kd.tasks.teachers import WantedRun, find_teacher_run, list_wanted_runs
 
-SHARED_WITH_TEACHERS = ("corpus", "protocol", "datamodule", "scale", "logger", "paths", "trainer.accelerator", "trainer.devices")
+SHARED_WITH_TEACHERS = (*SHARED_BY_ALL, "datamodule")
 """Words of the command line that hold for a teacher that is trained on the way, too."""
 
 
@@ -60,6 +61,7 @@ def make_plan(experiments: Sequence[ChosenExperiment], folds: str | Sequence[int
     """
     # every typo is told before audio is decoded
     configs = {experiment: _compose(experiment.name, [*words, *experiment.words]) for experiment in experiments}
+    _check_different(configs)
     parts = {experiment: _read_folds(config) for experiment, config in configs.items()}
     every = parts[experiments[0]]
     strangers = {str(experiment): part[0] for experiment, part in parts.items() if part[0].fingerprint != every[0].fingerprint}
@@ -71,7 +73,7 @@ def make_plan(experiments: Sequence[ChosenExperiment], folds: str | Sequence[int
             remedy="cross-validate them one by one",
         )
     chosen = _choose_folds(folds, every)
-    _check_folds(seeds.by_fold, every)
+    _check_folds(seeds.by_fold, every, chosen)
     _check_disjoint([every[fold] for fold in chosen])
     runs_root = Path(configs[experiments[0]].paths.runs)
     planner = _Planner(list(experiments), words, runs_root)
@@ -85,19 +87,31 @@ def make_plan(experiments: Sequence[ChosenExperiment], folds: str | Sequence[int
 
 class _Planner:
     def __init__(self, experiments: list[ChosenExperiment], words: Sequence[str], runs_root: Path) -> None:
-        self.chosen = {experiment.name: experiment for experiment in reversed(experiments)}
+        self.experiments = experiments
+        self.chosen = {experiment.name: experiment for experiment in experiments}
         self.words = tuple(words)
         self.runs_root = runs_root
+        self.several = {name for name in self.chosen if sum(experiment.name == name for experiment in experiments) > 1}
         self.jobs: dict[str, Job] = {}
         self.teachers: set[str] = set()
+        self.waiting: list[str] = []
 
     def add(self, experiment: ChosenExperiment, config: DictConfig, fold: ProtocolFold, seed: int, withhold: str | None = None) -> str:
         """Plan one training and whatever it needs."""
         name = _name_job(experiment, fold.fold, seed, withhold)
         if name in self.jobs:
             return name
+        if name in self.waiting:
+            raise ConfigError(
+                "An experiment would teach itself.",
+                expected="a teacher that is trained before its student",
+                got=" needs ".join([*self.waiting[self.waiting.index(name) :], name]),
+                remedy="name a finished run: teacher.run=FOLDER",
+            )
         spec: TeacherSpec | None = build(config.teacher)
+        self.waiting.append(name)
         needs = [] if spec is None else [need for run in list_wanted_runs(spec, fold, seed) if (need := self._provide(run)) is not None]
+        self.waiting.pop()
         place = [f"fold={fold.fold}", f"seed={seed}", *([f"datamodule.withhold={withhold}"] if withhold else [])]
         words = (f"experiments={experiment.name}", *self._words_for(experiment), *place)
         self.jobs[name] = Job(name, words, tuple(dict.fromkeys(needs)))
@@ -105,6 +119,13 @@ class _Planner:
 
     def _provide(self, run: WantedRun) -> str | None:
         """Give the job that trains a wanted teacher; None where a finished run is there already."""
+        if run.experiment in self.several:
+            raise ConfigError(
+                f"Which {run.experiment} is to teach is not clear.",
+                expected="a teacher that is cross-validated in one form at most",
+                got=", ".join(str(experiment) for experiment in self.experiments if experiment.name == run.experiment),
+                remedy="cross-validate its forms apart, or name finished runs: teacher.run=FOLDER",
+            )
         experiment = self.chosen.get(run.experiment, ChosenExperiment(run.experiment))
         if _name_job(experiment, run.fold.fold, run.seed, run.withhold) not in self.jobs and run.experiment not in self.chosen:
             try:
@@ -161,15 +182,30 @@ def _choose_folds(folds: str | Sequence[int], every: Sequence[ProtocolFold]) -> 
     return list(folds)
 
 
-def _check_folds(folds: Iterable[int], every: Sequence[ProtocolFold]) -> None:
-    strangers = [fold for fold in folds if not 0 <= fold < len(every)]
+def _check_folds(folds: Iterable[int], every: Sequence[ProtocolFold], chosen: Sequence[int] | None = None) -> None:
+    offered = range(len(every)) if chosen is None else chosen
+    strangers = [fold for fold in folds if fold not in offered]
     if strangers:
         raise ConfigError(
-            "There is no such fold.",
-            expected=f"folds from 0 to {len(every) - 1} of protocol {every[0].protocol}",
+            "There is no such fold." if chosen is None else "Seeds are told for a fold that is not trained.",
+            expected=f"folds of {', '.join(map(str, offered))} (protocol {every[0].protocol})",
             got=", ".join(map(str, strangers)),
             remedy="set folds=all, or choose some of them",
         )
+
+
+def _check_different(configs: Mapping[ChosenExperiment, DictConfig]) -> None:
+    """Refuse two spellings of one training."""
+    seen: dict[str, ChosenExperiment] = {}
+    for experiment, config in configs.items():
+        first = seen.setdefault(json.dumps(OmegaConf.to_container(config, resolve=True), sort_keys=True, default=str), experiment)
+        if first is not experiment:
+            raise ConfigError(
+                "Two experiments are the same training.",
+                expected="experiments that differ in what they do",
+                got=f"{first} and {experiment}",
+                remedy="leave one of them out",
+            )
 
 
 def _check_disjoint(folds: Sequence[ProtocolFold]) -> None:

@@ -20,6 +20,8 @@ from ser_kd.runtime.validation import check_config
 
 OWN_KEYS = ("experiments", "folds", "seeds", "workers", "out", "dry_run")
 OTHERS = "others"
+SHARED_BY_ALL = ("corpus", "protocol", "scale", "logger", "paths", "trainer.accelerator", "trainer.devices")
+"""Words that hold for all experiments of a table and their teachers, or for none."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,20 @@ def _split(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _read_experiment(entry: str) -> ChosenExperiment:
-    name, *words = shlex.split(entry) or [""]
-    strangers = [word for word in words if "=" not in word or word.partition("=")[0] in (*OWN_KEYS, "fold", "seed", "experiment")]
-    if strangers or "=" in name:
+    try:
+        name, *words = shlex.split(entry) or [""]
+    except ValueError:  # a quotation mark without its second
+        name, words = entry, [entry]
+    keys = [word.partition("=")[0].lstrip("+~") if "=" in word else "" for word in words]
+    shared = [word for word, key in zip(words, keys, strict=True) if key.startswith(SHARED_BY_ALL)]
+    if shared:
+        raise ConfigError(
+            f"{shared[0].partition('=')[0]} cannot differ between experiments that stand in one table.",
+            expected="words on model, objective, views, optimizer or teacher",
+            got=entry,
+            remedy=f"put {shared[0]} behind cross-validate, where it holds for all",
+        )
+    if "=" in name or any(not key or key in (*OWN_KEYS, "fold", "seed", "experiment") for key in keys):
         raise ConfigError(
             "An experiment cannot be read.",
             expected="NAME, or 'NAME KEY=VALUE …' with words of ser-kd train but fold and seed",

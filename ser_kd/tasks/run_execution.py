@@ -99,7 +99,7 @@ def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRe
         with replace_file(run.folder / "checkpoints" / "best.ckpt") as part:
             shutil.copyfile(weights, part)
         weights = run.folder / "checkpoints" / "best.ckpt"
-    settle_weights(run, module, weights, record)
+    settle_weights(run, module, trainer, weights, record)
     rows: list[dict[str, Any]] = []
     for split in ("validation", "test") if run.fold.validation_set else ("test",):
         start = time.perf_counter()

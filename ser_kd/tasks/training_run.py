@@ -115,7 +115,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     quieten_libraries(choose_mode(config.logger.wandb))
     keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
-    averaging: TopCheckpoints | RunningAverage | None = build(config.averaging)
+    _check_averaging(config)
     cache = read_cache_spec(config)
     data: SpeechDataModule = build(
         config.datamodule,
@@ -127,13 +127,6 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     )
     with console.progress("decoding audio") as data.progress:
         data.setup()
-    if isinstance(averaging, TopCheckpoints) and (config.refit or not data.fold.validation_set):
-        raise ConfigError(
-            "The best checkpoints cannot be chosen: nothing is judged while the final weights are trained.",
-            expected="refit=false and a protocol with validation beside averaging=top_k",
-            got="refit=true" if config.refit else "a protocol without validation",
-            remedy="choose averaging=ema or averaging=swa, which need no validation",
-        )
     if data.manifest.left_out:
         console.warn(describe_left_out(data.manifest.left_out))
     runs_root = Path(config.paths.runs)
@@ -146,6 +139,19 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)  # type: ignore[arg-type]
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
     return TrainingRun(config, experiment, command, data, teacher, identity, folder)
+
+
+def _check_averaging(config: DictConfig) -> None:
+    averaging: TopCheckpoints | RunningAverage | None = build(config.averaging)
+    if isinstance(averaging, RunningAverage):
+        averaging.check_epochs(config.trainer.max_epochs)
+    elif averaging is not None and config.refit:
+        raise ConfigError(
+            "The best checkpoints cannot be chosen: nothing is judged while the final weights are trained.",
+            expected="refit=false beside averaging=top_k",
+            got="refit=true",
+            remedy="choose averaging=ema or averaging=swa, which need no validation",
+        )
 
 
 def read_cache_spec(config: DictConfig) -> CacheSpec:

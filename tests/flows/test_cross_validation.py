@@ -80,13 +80,21 @@ def test_one_failure_stays_alone_and_is_listed(workplace: Path, ser_kd, elsewher
         (["fold=1"], "fold= is for one training"),
         (["folds=[0,0]"], "The same fold is named twice"),
         (["folds=[7]"], "There is no such fold"),
-        (["seeds={7:[0],others:[0]}"], "There is no such fold"),
+        (["seeds={7:[0],others:[0]}"], "a fold that is not trained"),
+        (["folds=[0]", "seeds={1:[0],others:[0]}"], "a fold that is not trained"),
+        (["experiments=[wav_to_mfcc/ce_kl,'wav_to_mfcc/ce_kl averaging=null']"], "the same training"),
+        (
+            ["experiments=[wav_to_mfcc/teacher_scratch,'wav_to_mfcc/teacher_scratch averaging=ema',wav_to_mfcc/ce_kl]"],
+            "Which wav_to_mfcc/teacher_scratch is to teach is not clear",
+        ),
+        (["experiments='wav_to_mfcc/ce_kl teacher.experiment=wav_to_mfcc/ce_kl'"], "would teach itself"),
         (["seeds=[1,1]"], "The same seed is named twice"),
         (["trainer.max_epoch=1"], "did you mean"),
     ],
 )
 def test_what_cannot_be_planned_is_told_before_anything_is_trained(ser_kd, words: list[str], message: str) -> None:
-    code, _, errors = ser_kd("cross-validate", BOTH, *SMALLEST, *words)
+    chosen = [] if any(word.startswith("experiments=") for word in words) else [BOTH]
+    code, _, errors = ser_kd("cross-validate", *chosen, *SMALLEST, *words)
     assert code == 2
     assert message in errors
 

@@ -54,12 +54,12 @@ class MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
             mean = (maps * weights).sum(dim=axes, keepdim=True) / count
             centred = maps - mean
             variance = (centred.square() * weights).sum(dim=axes, keepdim=True) / count
-            self.follow(mean.flatten(), variance.flatten(), count)
+            self.update_running_statistics(mean.flatten(), variance.flatten(), count)
             scale = self.weight.view_as(mean) * torch.rsqrt(variance + self.eps)
             return (centred * scale + self.bias.view_as(mean)).to(input.dtype)
 
     @torch.no_grad()
-    def follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+    def update_running_statistics(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         """Move the running statistics towards a batch's.
 
         Args:

@@ -34,6 +34,7 @@ class Student(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+        self.register_buffer("fitted", torch.tensor(True))  # as a normalised front-end has
 
     def forward(self, inputs: ModelInput) -> Outputs:
         return Outputs(logits=self.layers(inputs.waveforms))
@@ -63,7 +64,7 @@ def make_batch(seed: int, clips: int = 7) -> SpeechBatch:
     return SpeechBatch(names, names, waveforms, torch.full((clips,), 6), torch.arange(clips), classes=(waveforms[:, 0] > 0).long())
 
 
-def train(folder: Path, average: RunningAverage) -> Snapshots:
+def train(folder: Path, average: RunningAverage, precision: str = "32-true", accumulate: int = 1) -> Snapshots:
     torch.manual_seed(0)
     module = DistillationModule(
         Student(), Objective({"cross_entropy": {"loss": CrossEntropy()}}), ("angry", "sad"), optimizer=lambda p: torch.optim.SGD(p, lr=0.5)
@@ -72,7 +73,7 @@ def train(folder: Path, average: RunningAverage) -> Snapshots:
     last = ModelCheckpoint(dirpath=folder, filename="last", save_top_k=1, enable_version_counter=False)
     trainer = lightning.Trainer(
         max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-        callbacks=[snapshots, average, last],
+        callbacks=[snapshots, average, last], precision=precision, accumulate_grad_batches=accumulate,
     )  # fmt: skip
     batches = DataLoader([make_batch(seed) for seed in range(STEPS)], batch_size=None)
     trainer.fit(module, batches, DataLoader([make_batch(9)], batch_size=None))
@@ -147,6 +148,20 @@ def test_swa_is_the_mean_of_the_last_epochs(tmp_path: Path) -> None:
     assert int(checkpoint["state_dict"]["student.layers.1.num_batches_tracked"]) == EPOCHS * STEPS
 
 
+def test_gathered_gradients_are_one_step(tmp_path: Path) -> None:
+    seen = train(tmp_path, ExponentialMovingAverage(0.7), accumulate=STEPS)
+    average = seen.trained[STEPS - 1]["layers.0.weight"]
+    for epoch in range(1, EPOCHS):
+        average = 0.7 * average + 0.3 * seen.trained[(epoch + 1) * STEPS - 1]["layers.0.weight"]
+    torch.testing.assert_close(seen.judged[-1]["layers.0.weight"], average)
+
+
+def test_the_average_has_the_precision_of_the_student(tmp_path: Path) -> None:
+    for average in (ExponentialMovingAverage(0.7), StochasticWeightAveraging(0.5)):
+        seen = train(tmp_path / average.name, average, precision="bf16-true")
+        assert {value.dtype for value in seen.judged[-1].values()} == {torch.bfloat16, torch.int64, torch.bool}
+
+
 def test_averaging_leaves_the_training_as_it_is(tmp_path: Path) -> None:
     one = train(tmp_path / "ema", ExponentialMovingAverage(0.7)).trained
     other = train(tmp_path / "swa", StochasticWeightAveraging(0.5)).trained
@@ -173,6 +188,19 @@ def test_statistics_are_re_estimated_as_the_mean_over_batches() -> None:
     assert not re_estimate_batch_norm(nn.Linear(2, 2), iter(()))
 
 
+def test_frozen_statistics_are_kept() -> None:
+    class Frozen(Student):
+        def train(self, mode: bool = True) -> Student:
+            super().train(mode)
+            self.layers[1].eval()
+            return self
+
+    student = Frozen()
+    student.layers[1].running_mean.fill_(5.0)
+    assert not re_estimate_batch_norm(student, [make_batch(0).model_input()])
+    assert torch.equal(student.layers[1].running_mean, torch.full((8,), 5.0))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -185,3 +213,10 @@ def test_statistics_are_re_estimated_as_the_mean_over_batches() -> None:
 def test_what_cannot_be_averaged_is_refused(make: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_an_average_that_would_never_begin_is_refused() -> None:
+    with pytest.raises(ConfigError, match="No epoch is left"):
+        ExponentialMovingAverage(0.9, start_epoch=5).check_epochs(5)
+    ExponentialMovingAverage(0.9, start_epoch=4).check_epochs(5)
+    StochasticWeightAveraging(0.99).check_epochs(1)

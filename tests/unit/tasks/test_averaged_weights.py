@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
 from ser_kd.contracts.batch import ModelInput, SpeechBatch
@@ -13,7 +14,7 @@ from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.objective import Objective
 from ser_kd.losses.cross_entropy import CrossEntropy
 from ser_kd.runtime.composition import compose
-from ser_kd.tasks.averaged_weights import average_weights, settle_weights
+from ser_kd.tasks.averaged_weights import BestEpoch, TopEpochs, make_averaging_callbacks, settle_weights
 
 
 class Student(torch.nn.Module):
@@ -46,8 +47,17 @@ def settled(tmp_path: Path):
         torch.manual_seed(0)
         run = SimpleNamespace(config=config, data=SimpleNamespace(train_dataloader=make_batches().copy))
         record = SimpleNamespace(notes=[])
-        settle_weights(run, module, tmp_path / "best.ckpt", record)
-        return states, torch.load(tmp_path / "best.ckpt", weights_only=True), record.notes, (run, module, tmp_path / "best.ckpt", record)
+        kept = TopEpochs(dirpath=tmp_path)
+        kept.best_k_models = {str(path): torch.tensor(0.5) for path in tmp_path.glob("top-*.ckpt")}
+        (tmp_path / "top-epoch=1.ckpt").write_bytes(b"left behind by an earlier stop")
+        trainer = SimpleNamespace(checkpoint_callbacks=[kept])
+        settle_weights(run, module, trainer, tmp_path / "best.ckpt", record)
+        return (
+            states,
+            torch.load(tmp_path / "best.ckpt", weights_only=True),
+            record.notes,
+            (run, module, trainer, tmp_path / "best.ckpt", record),
+        )
 
     return settle
 
@@ -81,7 +91,7 @@ def test_it_is_done_once(settled) -> None:
     _, checkpoint, notes, again = settled("averaging=top_k", "averaging.k=3")
     settle_weights(*again)
     assert notes == [notes[0]] * 2
-    after = torch.load(again[2], weights_only=True)["state_dict"]
+    after = torch.load(again[3], weights_only=True)["state_dict"]
     assert all(torch.equal(after[name], value) for name, value in checkpoint["state_dict"].items())
 
 
@@ -95,5 +105,21 @@ def test_without_averaging_nothing_is_touched(settled, tmp_path: Path) -> None:
     states, checkpoint, notes, _ = settled()
     assert not notes
     assert torch.equal(checkpoint["state_dict"]["student.layers.0.weight"], states[1]["student.layers.0.weight"])
-    assert len(list(tmp_path.iterdir())) == 4
-    assert average_weights(OmegaConf.create({"averaging": None}), tmp_path, "validation/ua") == []
+    assert len(list(tmp_path.iterdir())) == 5
+    assert make_averaging_callbacks(OmegaConf.create({"averaging": None}), tmp_path, "validation/ua") == []
+
+
+def test_kept_checkpoints_are_known_again_in_another_folder(tmp_path: Path) -> None:
+    before = TopEpochs(dirpath=tmp_path / "before", filename="top-{epoch}", monitor="validation/ua", mode="max", save_top_k=2)
+    before.best_k_models = {str(tmp_path / "before" / "top-epoch=3.ckpt"): torch.tensor(0.5)}
+    before.best_model_path, before.best_model_score = str(tmp_path / "before" / "top-epoch=3.ckpt"), torch.tensor(0.5)
+    after = TopEpochs(dirpath=tmp_path / "after", filename="top-{epoch}", monitor="validation/ua", mode="max", save_top_k=2)
+    after.load_state_dict(before.state_dict())
+    assert after.best_k_models == {str(tmp_path / "after" / "top-epoch=3.ckpt"): torch.tensor(0.5)}
+    assert after.best_model_path == str(tmp_path / "after" / "top-epoch=3.ckpt")
+    assert after.best_model_score == 0.5
+
+
+def test_the_state_of_the_best_epoch_keeps_its_name() -> None:
+    words = {"monitor": "validation/ua", "mode": "max"}
+    assert BestEpoch(**words).state_key == ModelCheckpoint(**words).state_key != TopEpochs(**words).state_key

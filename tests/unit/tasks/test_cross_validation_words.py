@@ -28,9 +28,22 @@ def test_an_experiment_can_have_words_of_its_own() -> None:
         read_words([f"experiments=[{own},{own}]", "corpus=demo"])
     with pytest.raises(ConfigError, match=r"did you mean 'objective\.alpha'"):
         read_words(["experiments='wav_to_mfcc/ce_kl objective.alfa=0.3'", "corpus=demo"])
-    for bad in ("wav_to_mfcc/ce_kl fold=1", "wav_to_mfcc/ce_kl scale", "scale=tiny"):
+    bad_entries = (
+        "wav_to_mfcc/ce_kl fold=1",
+        "wav_to_mfcc/ce_kl ++seed=1",
+        'wav_to_mfcc/ce_kl a="b',
+        "wav_to_mfcc/ce_kl scale",
+        "scale=tiny",
+    )
+    for bad in bad_entries:
         with pytest.raises(ConfigError, match="An experiment cannot be read"):
             read_words([f"experiments='{bad}'", "corpus=demo"])
+
+
+@pytest.mark.parametrize("word", ["scale=tiny", "corpus=demo", "protocol.validation=two_actors", "paths.runs=elsewhere"])
+def test_what_a_table_shares_is_told_for_all(word: str) -> None:
+    with pytest.raises(ConfigError, match="cannot differ between experiments"):
+        read_words([f"experiments='wav_to_mfcc/ce_kl {word}'", "corpus=demo"])
 
 
 def test_seeds_can_differ_by_fold() -> None:
