@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -138,3 +139,23 @@ def test_a_hostile_checkpoint_is_refused(workplace: Path, whole: Path, ser_kd) -
     assert code == 2
     assert "no file of tensors and plain data" in errors
     assert not (workplace / "trace").exists()
+
+
+@pytest.mark.parametrize("words", [["patience=1", "trainer.max_epochs=12", "optimizer.lr=0.0"], ["refit=true", "trainer.max_epochs=3"]])
+def test_a_run_that_stopped_early_stays_stopped(workplace: Path, ser_kd, words: list[str]) -> None:
+    words = ["train", *WORDS, *words, f"experiment=stopped/{words[0].partition('=')[0]}"]
+    code, _, errors = ser_kd(*words)
+    assert code == 0, errors
+    folder = only_run(workplace, words[-1].partition("=")[2])
+    record = json.loads((folder / "record.json").read_text())
+    before = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    assert record["epochs"]["run"] < record["epochs"]["planned"]
+    (folder / "record.json").write_text(json.dumps({**record, "status": "running"}))  # killed while it was judged
+    code, _, errors = ser_kd(*words)
+    assert code == 0, errors
+    again = json.loads((folder / "record.json").read_text())
+    assert again["epochs"] == record["epochs"]
+    assert again["metrics"] == record["metrics"]
+    after = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    assert after["global_step"] == before["global_step"]
+    assert all(torch.equal(after["state_dict"][name], value) for name, value in before["state_dict"].items())
