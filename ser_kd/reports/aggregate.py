@@ -17,7 +17,7 @@ from ser_kd.reports.significance import (
     Interval,
     bootstrap_metrics,
     count_confusion,
-    read_seeds,
+    read_test_sets,
 )
 from ser_kd.reports.systems import ROLES, SPLIT, Estimate, ProtocolBoard, SystemRow, estimate_runs, mean_of_known, sum_confusion
 from ser_kd.reports.teacher_rows import make_ensembles, make_foreign_teachers, warn_of_teacher
@@ -49,7 +49,8 @@ def summarise_system(
     """Draw the finished runs of one system together: the one place where folds and seeds become figures.
 
     Each metric's estimate holds the mean and standard deviation (n - 1) over runs, as their records say, and an interval
-    whose value is pooled: the predictions of all folds of a seed count as one test set, averaged over seeds.
+    whose value is pooled: the predictions of all folds of a seed count as one test set, averaged over seeds. Where folds have
+    not the same seeds, those of a fold are averaged first (see ``read_test_sets``), and mean and deviation are over folds.
 
     Args:
         runs: Finished runs of one experiment, identity and protocol fingerprint; at least one.
@@ -68,14 +69,14 @@ def summarise_system(
     confusion = sum_confusion([entry.record.confusion.get(split) for entry in runs])
     if predictions is not None:
         try:
-            seeds = read_seeds(predictions, record.protocol.classes, split)
+            seeds = read_test_sets(predictions, record.protocol.classes, split)
             _attach_intervals(estimates, bootstrap_metrics(seeds, resamples=resamples), notes)
             confusion = np.sum([count_confusion(answers) for answers in seeds], axis=0) if confusion is None else confusion
         except DataError as fault:
             notes.append(f"no interval: {fault.problem}")
             predictions = None
     if _is_uneven(runs):
-        notes.append("its seeds do not cover the same folds, and each seed counts alike in what is pooled")
+        notes.append("its folds do not have the same seeds: the seeds of a fold are averaged first, so that folds count alike")
     if record.protocol.withheld:
         notes.append(f"trained without speakers {', '.join(record.protocol.withheld)}, to answer for them unseen")
     for entry in runs:
@@ -140,6 +141,9 @@ def _estimate_metrics(entries: Sequence[RunEntry], split: str) -> dict[str, Esti
     estimates = {}
     for name in names:
         values = [entry.record.metrics.get(name, math.nan) for entry in entries]
+        if _is_uneven(entries):
+            folds = [entry.record.protocol.fold for entry in entries]
+            values = [mean_of_known([value for value, at in zip(values, folds, strict=True) if at == fold]) for fold in sorted(set(folds))]
         reasons = [entry.record.undefined[name] for entry in entries if name in entry.record.undefined]
         estimates[name.removeprefix(prefix)] = estimate_runs(values, reasons[0] if reasons else "")
     return estimates

@@ -22,7 +22,7 @@ from ser_kd.reports.paired_tests import (
     run_mcnemar,
 )
 from ser_kd.reports.run_pairs import RunKey, RunPairs, check_comparable, name_some, pair_runs, tell_key
-from ser_kd.reports.significance import METRICS, RESAMPLES, Interval, bootstrap_difference, pool_metric, read_seeds
+from ser_kd.reports.significance import METRICS, RESAMPLES, Interval, bootstrap_difference, pool_metric, read_seeds, read_test_sets
 from ser_kd.reports.systems import SPLIT, SystemRow
 
 _TOLERANCE = 1e-3
@@ -128,7 +128,8 @@ def _compare_pair(pairs: RunPairs, split: str, metric: str, resamples: int) -> C
         _check_folds(table, row.experiment)
     _check_clips(tables[0], tables[1], rows)
     record = pairs.candidate[0].record
-    base, new = (read_seeds(table, record.protocol.classes, split) for table in tables)
+    base, new = (read_test_sets(table, record.protocol.classes, split) for table in tables)
+    by_seed = (read_seeds(table, record.protocol.classes, split) for table in reversed(tables))
     seeds = sorted({seed for _, seed in pairs.keys})
     return Comparison(
         reference=rows[0],
@@ -143,7 +144,7 @@ def _compare_pair(pairs: RunPairs, split: str, metric: str, resamples: int) -> C
         differences={name: bootstrap_difference(new, base, metric=name, resamples=resamples) for name in METRICS},
         permutation=permute_speakers(new, base, metric=metric),
         effect=measure_effect(new, base, metric=metric),
-        mcnemar={seed: run_mcnemar(one, other) for seed, one, other in zip(seeds, new, base, strict=True)},
+        mcnemar={seed: run_mcnemar(one, other) for seed, one, other in zip(seeds, *by_seed, strict=True)},
         notes=(*pairs.left_out, *_list_disagreements(rows, tables, split)),
     )
 

@@ -12,7 +12,7 @@ from ser_kd.reports.significance import (
     Interval,
     bootstrap_difference,
     pool_metric,
-    read_seeds,
+    read_test_sets,
 )
 from ser_kd.reports.systems import ProtocolBoard, SystemRow
 from ser_kd.reports.teacher_rows import name_ensemble
@@ -97,4 +97,4 @@ def choose_by_validation(rows: list[SystemRow]) -> SystemRow | None:
 def _take_folds(row: SystemRow, folds: tuple[int, ...]) -> tuple[Answers, ...]:
     if row.predictions is None:
         raise DataError(f"{row.experiment} left no predictions.")
-    return read_seeds(row.predictions[row.predictions["fold"].isin(folds)], row.runs[0].record.protocol.classes)
+    return read_test_sets(row.predictions[row.predictions["fold"].isin(folds)], row.runs[0].record.protocol.classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -154,6 +155,35 @@ def read_seeds(predictions: pd.DataFrame, classes: Sequence[str], split: str = "
     """
     parts = [part for _, part in predictions.groupby("seed")] or [predictions]
     return tuple(read_answers(part, classes, split) for part in parts)
+
+
+def read_test_sets(predictions: pd.DataFrame, classes: Sequence[str], split: str = "test") -> tuple[Answers, ...]:
+    """Take the labelled clips of one split as whole test sets, one or more, each with every fold.
+
+    Where every seed was trained on the same folds, these are the seeds of ``read_seeds``. Where some folds have more seeds than others,
+    a fold lends its runs to the sets in turn, so that folds count alike however many seeds they have, and so do the seeds of a fold.
+
+    Args:
+        predictions: With columns ``fold`` and ``seed``.
+        classes: C names.
+        split: Which split.
+
+    Returns:
+        K sets of answers, K the least common multiple of the folds' numbers of seeds.
+
+    Raises:
+        DataError: As ``read_answers``.
+
+    Example:
+        Three seeds on fold 0 and one on fold 1 make three sets: seeds 0, 1 and 2 of fold 0, each with the one run of fold 1.
+    """
+    seeds = {fold: sorted(part["seed"].unique()) for fold, part in predictions.groupby("fold")}
+    if len(set(map(tuple, seeds.values()))) <= 1:
+        return read_seeds(predictions, classes, split)
+    runs = dict(iter(predictions.groupby(["fold", "seed"])))
+    count = math.lcm(*map(len, seeds.values()))
+    sets = [pd.concat([runs[fold, told[number % len(told)]] for fold, told in seeds.items()]) for number in range(count)]
+    return tuple(read_answers(part, classes, split) for part in sets)
 
 
 def count_confusion(answers: Answers) -> Integers:

@@ -204,8 +204,17 @@ def test_one_summary_for_a_board_and_for_whoever_asks(tmp_path):
     assert validation.estimate("ua").mean == pytest.approx(row.validation_ua)
 
 
-def test_seeds_of_unequal_folds_are_told(tmp_path):
-    for fold, seed in ((0, 0), (1, 0), (0, 1)):
+def test_folds_count_alike_however_many_seeds_they_have(tmp_path):
+    for fold, seed in ((0, 0), (1, 0), (0, 1), (0, 2)):
         write_run(tmp_path, FakeRun(fold=fold, seed=seed, test_speakers=(f"a{fold}", f"b{fold}")))
-    row = summarise_system(find_runs(tmp_path).runs, resamples=100)
-    assert row.notes == ("its seeds do not cover the same folds, and each seed counts alike in what is pooled",)
+    ledger = find_runs(tmp_path)
+    row = summarise_system(ledger.runs, resamples=100)
+    told = {(run.record.protocol.fold, run.record.seed): run.record.metrics["test/ua"] for run in ledger.runs}
+    folds = [np.mean([told[0, 0], told[0, 1], told[0, 2]]), told[1, 0]]
+    assert row.estimate("ua").mean == pytest.approx(np.mean(folds))
+    assert row.estimate("ua").std == pytest.approx(np.std(folds, ddof=1))
+    frame = row.predictions
+    sets = [frame[(frame["fold"] == 1) | (frame["seed"] == seed)] for seed in range(3)]
+    pooled = [float(METRICS["ua"](count_confusion(read_answers(part, EMOTIONS)))) for part in sets]
+    assert row.estimate("ua").interval.value == pytest.approx(np.mean(pooled))
+    assert row.notes == ("its folds do not have the same seeds: the seeds of a fold are averaged first, so that folds count alike",)

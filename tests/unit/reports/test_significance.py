@@ -20,6 +20,7 @@ from ser_kd.reports.significance import (
     pool_metric,
     read_answers,
     read_seeds,
+    read_test_sets,
     unweighted_accuracy,
     weighted_accuracy,
 )
@@ -227,6 +228,22 @@ def test_seeds_are_told_apart_and_folds_are_not():
     assert (first.prediction.tolist(), second.prediction.tolist()) == ([0, 0], [0, 1])
     with pytest.raises(DataError, match="no labelled clip"):
         read_seeds(frame.assign(seed=0).iloc[:0], ["x"])
+
+
+def test_test_sets_hold_every_fold():
+    runs = [(0, 0), (0, 1), (0, 2), (1, 5), (2, 0), (2, 1)]
+    frame = pd.concat(
+        pd.DataFrame(
+            {"split": "test", "id": [f"{fold}"], "speaker": "1", "truth": "x", "prediction": "xyz"[seed % 3], "fold": fold, "seed": seed}
+        )
+        for fold, seed in runs
+    )
+    sets = read_test_sets(frame, ["x", "y", "z"])
+    assert len(sets) == 6
+    assert all(answers.ids.tolist() == ["0", "1", "2"] for answers in sets)
+    assert [answers.prediction.tolist() for answers in sets] == [[0, 2, 0], [1, 2, 1], [2, 2, 0], [0, 2, 1], [1, 2, 0], [2, 2, 1]]
+    even = frame[(frame["fold"] != 1) & (frame["seed"] < 2)]
+    assert [answers.prediction.tolist() for answers in read_test_sets(even, ["x", "y", "z"])] == [[0, 0], [1, 1]]
 
 
 def test_thirty_thousand_clips_take_a_moment():
