@@ -19,7 +19,17 @@ from ser_kd.reports.significance import (
     count_confusion,
     read_test_sets,
 )
-from ser_kd.reports.systems import ROLES, SPLIT, Estimate, ProtocolBoard, SystemRow, estimate_runs, mean_of_known, sum_confusion
+from ser_kd.reports.systems import (
+    ROLES,
+    SPLIT,
+    Estimate,
+    ProtocolBoard,
+    SystemRow,
+    average_within_folds,
+    estimate_runs,
+    mean_of_known,
+    sum_confusion,
+)
 from ser_kd.reports.teacher_rows import make_ensembles, make_foreign_teachers, warn_of_teacher
 
 _TOLERANCE = 1e-3
@@ -141,9 +151,7 @@ def _estimate_metrics(entries: Sequence[RunEntry], split: str) -> dict[str, Esti
     estimates = {}
     for name in names:
         values = [entry.record.metrics.get(name, math.nan) for entry in entries]
-        if _is_uneven(entries):
-            folds = [entry.record.protocol.fold for entry in entries]
-            values = [mean_of_known([value for value, at in zip(values, folds, strict=True) if at == fold]) for fold in sorted(set(folds))]
+        values = average_within_folds(values, [entry.record.protocol.fold for entry in entries])
         reasons = [entry.record.undefined[name] for entry in entries if name in entry.record.undefined]
         estimates[name.removeprefix(prefix)] = estimate_runs(values, reasons[0] if reasons else "")
     return estimates

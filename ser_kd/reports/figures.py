@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -139,7 +140,7 @@ def plot_intervals(bars: Sequence[IntervalBar], chance: float, metric: str = "UA
         axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 2)))
         axes.annotate("chance", (chance, -0.62), xytext=(4, 0), textcoords="offset points", fontsize=7.5, color=MUTED, va="center")
     axes.set(xlim=(0, 1.0), ylim=(max(len(bars), 1) - 0.4, -0.95), xlabel=metric)
-    axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
+    axes.set_yticks(range(len(bars)), [textwrap.fill(bar.name, 30) for bar in bars])
     axes.tick_params(axis="y", labelcolor=INK)
     axes.spines["left"].set_visible(False)
     tidy_axes(axes, grid="x")

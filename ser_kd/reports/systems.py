@@ -130,6 +130,12 @@ def estimate_runs(values: Sequence[float] | np.ndarray, reason: str = "") -> Est
     return Estimate(mean_of_known(known), std, len(known), None, reason)
 
 
+def average_within_folds(values: Sequence[float], folds: Sequence[int]) -> list[float]:
+    """Give one value per fold, the mean over its seeds, where folds have not equally many; else the values as they are."""
+    by_fold = [[value for value, at in zip(values, folds, strict=True) if at == fold] for fold in sorted(set(folds))]
+    return [mean_of_known(part) for part in by_fold] if len(set(map(len, by_fold))) > 1 else list(values)
+
+
 def mean_of_known(values: Sequence[float] | np.ndarray) -> float:
     """Give the mean of the finite values; NaN where there is none."""
     known = [value for value in values if math.isfinite(value)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ser_kd.contracts.records import RunRecord, TeacherRecord
 from ser_kd.reports.significance import METRICS
-from ser_kd.reports.systems import SPLIT, Estimate, SystemRow, estimate_runs, mean_of_known, sum_confusion
+from ser_kd.reports.systems import SPLIT, Estimate, SystemRow, average_within_folds, estimate_runs, mean_of_known, sum_confusion
 
 _OF_TEACHER = f"{SPLIT}/teacher_"
 
@@ -22,6 +22,9 @@ def warn_of_teacher(teacher: TeacherRecord, record: RunRecord) -> list[str]:
     return warnings
 
 
+_NAMED = 4
+"""An ensemble of more members is named by their number."""
+
 _PLAIN_TEACHING = {"weights": "uniform", "combine": "probabilities", "calibrate": False, "answers": "all"}
 
 
@@ -33,7 +36,8 @@ def name_ensemble(student: RunRecord) -> str:
         for name, value in student.teaching.items()
         if value != _PLAIN_TEACHING.get(name)
     ]
-    members = ", ".join(teacher.name for teacher in student.teachers)
+    names = [teacher.name for teacher in student.teachers]
+    members = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} teachers"
     return f"{paper}/ensemble of {members}".lstrip("/") + (f" ({', '.join(unusual)})" if unusual else "")
 
 
@@ -76,11 +80,16 @@ def make_ensembles(rows: Sequence[SystemRow]) -> list[SystemRow]:
                 found.setdefault(name_ensemble(entry.record), []).append(entry.record)
     made = []
     for name, records in found.items():
-        # every student of a fold and seed met the same ensemble
-        sisters = [record for record in records if record.experiment == records[0].experiment]
+        # students of several experiments and seeds met the same ensemble, which counts once
+        apart = {(record.protocol.fold, *sorted(f"{teacher.run}" for teacher in record.teachers)): record for record in reversed(records)}
+        sisters = [apart[key] for key in sorted(apart)]
+        folds = [record.protocol.fold for record in sisters]
         metrics = sorted({key for record in sisters for key in record.metrics if key.startswith(_OF_TEACHER)})
         estimates = {
-            key.removeprefix(_OF_TEACHER): estimate_runs([record.metrics.get(key, math.nan) for record in sisters]) for key in metrics
+            key.removeprefix(_OF_TEACHER): estimate_runs(
+                average_within_folds([record.metrics.get(key, math.nan) for record in sisters], folds)
+            )
+            for key in metrics
         }
         made.append(
             SystemRow(

@@ -179,6 +179,23 @@ def test_an_ensemble_stands_beside_its_members_as_one_teacher(tmp_path):
     assert find_teacher(board, next(other for other in board.rows if other.role == "distilled")) is row
 
 
+def test_an_ensemble_that_several_students_met_counts_once(tmp_path):
+    for number, (experiment, fold, seed, score) in enumerate(
+        [("a", 0, 0, 0.8), ("a", 0, 1, 0.8), ("b", 0, 0, 0.8), ("a", 1, 0, 0.6), ("b", 2, 0, 0.4)]
+    ):
+        folder = write_run(
+            tmp_path, FakeRun(f"paper/{experiment}", fold=fold, seed=seed, teacher="paper/t", test_speakers=(f"s{number}", "z"))
+        )
+        record = json.loads((folder / "record.json").read_text())
+        members = [{**record["teachers"][0], "name": f"m{seed}", "run": f"t/fold={fold}/seed={seed}"} for seed in range(9)]
+        change_record(folder, teachers=members, metrics=record["metrics"] | {"test/teacher_ua": score})
+    (board,) = build_boards(find_runs(tmp_path), resamples=100)
+    (row,) = [row for row in board.rows if "ensemble" in row.experiment]
+    assert row.variant == "ensemble of 9 teachers"
+    assert row.estimate("ua").mean == pytest.approx(0.6)
+    assert row.estimate("ua").std == pytest.approx(0.2)
+
+
 def test_a_teacher_with_speakers_withheld_says_so(tmp_path):
     folder = write_run(tmp_path, TRIO[0])
     protocol = json.loads((folder / "record.json").read_text())["protocol"]
