@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -109,7 +110,7 @@ class TopCheckpoints:
             raise ConfigError("There is nothing to average.", expected="averaging.k of 2 or more", got=str(self.k))
 
 
-class RunningAverage(Callback):
+class RunningAverage(Callback, ABC):
     """Keeps an average beside the weights that are trained; validation judges the average, and checkpoints hold both.
 
     ``state_dict`` of a checkpoint is the average, so that whoever loads it gets what was judged; ``trained_weights`` is what a resumed
@@ -129,9 +130,9 @@ class RunningAverage(Callback):
         self._model: AveragedModel | None = None
         self._step = 0
 
+    @abstractmethod
     def is_due(self, trainer: Trainer) -> bool:
         """Whether the weights after this step count."""
-        raise NotImplementedError
 
     def check_epochs(self, epochs: int) -> None:
         """Refuse a training that ends before the average begins."""
