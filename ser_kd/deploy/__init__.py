@@ -1,0 +1,1 @@
+"""Model files that ship: export, proof of parity, costs, prediction without torch."""
