@@ -80,6 +80,11 @@ VERBS: dict[str, Verb] = {
         "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 corpus=emodb corpus.root=$EMODB",
         root="evaluate",
     ),
+    "export": Verb(
+        "turn a finished run into ONNX files from raw waveform to answer, and sign them off",
+        "ser-kd export run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 precision=[fp32,int8]",
+        root="export",
+    ),
     "report": Verb(
         "make one page of tables, curves and matrices from the records of runs",
         "ser-kd report",

@@ -125,8 +125,25 @@ class ConvolutionalStft(nn.Module):
             if self.kernels is not None:
                 return self._convolve(padded, self.kernels)
             if self.factored is not None:
-                return self.factored(self._cut(padded))
+                return self.factored(self._cut(padded, self.factored))
             return self._transform(padded)
+
+    def project(self, waveforms: Tensor, lengths: Tensor | None, matrix: Tensor) -> Tensor:
+        """Compute power spectra times a constant matrix, such as mel filters.
+
+        Args:
+            waveforms: (B, T), as in ``forward``.
+            lengths: (B,) int64 valid samples, or None where all are.
+            matrix: (K, M).
+
+        Returns:
+            (B, F, M) float32, equal to ``forward(...) @ matrix``; the form "factored" need not put the bins in order for it.
+        """
+        if self.factored is None:
+            return self(waveforms, lengths) @ matrix
+        check_rank(waveforms, 2, "waveforms", "(batch, samples)")
+        with full_precision(waveforms):
+            return self.factored.project(self._cut(self._pad(waveforms.float(), lengths), self.factored), matrix)
 
     @property
     def _padding(self) -> int:
@@ -162,16 +179,19 @@ class ConvolutionalStft(nn.Module):
         real, imaginary = nn.functional.conv1d(seen, kernels, stride=self.hop_samples).chunk(2, dim=1)  # (B, K, F) each
         return (real.square() + imaginary.square()).transpose(1, 2)
 
-    def _cut(self, padded: Tensor) -> Tensor:
+    def _cut(self, padded: Tensor, factored: FactoredDft) -> Tensor:
+        """Give windowed frames (B, R, F, S) as the factored transform takes them."""
         # Frames are put together from whole blocks: a runtime copies these far faster than samples picked one by one.
         batch, samples = padded.shape
-        block = math.gcd(self.hop_samples, self.n_fft)
-        count = samples // block
+        rows, columns = factored.split
+        block = math.gcd(self.hop_samples, columns)
         frames = (samples - self.n_fft) // self.hop_samples + 1
         first = torch.arange(frames, device=padded.device) * (self.hop_samples // block)
-        source = (first[:, None] + torch.arange(self.n_fft // block, device=padded.device)).flatten()
-        blocks = padded[:, : count * block].reshape(batch, count, block).index_select(1, source)
-        return blocks.reshape(batch, frames, self.n_fft) * nn.functional.pad(self.window, self._margins)
+        within = torch.arange(self.n_fft // block, device=padded.device).view(rows, 1, columns // block)
+        source = (first[:, None] + within).flatten()  # blocks in the order (R, F, S)
+        blocks = padded[:, : samples // block * block].reshape(batch, samples // block, block).index_select(1, source)
+        window = nn.functional.pad(self.window, self._margins).view(rows, 1, columns)
+        return blocks.view(batch, rows, frames, columns) * window
 
     @property
     def _margins(self) -> tuple[int, int]:

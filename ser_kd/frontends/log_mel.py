@@ -92,8 +92,8 @@ class LogMel(nn.Module):
         lengths = inputs.lengths
         with full_precision(inputs.waveforms):
             prepare = normalize_waveforms if self.normalize_waveform else clear_padding
-            power = self.stft(prepare(inputs.waveforms.float(), lengths), lengths)  # (B, F, K)
-            decibels = 10.0 * torch.log10((power @ self.filters).clamp_min(POWER_FLOOR))  # (B, F, M)
+            mel_power = self.stft.project(prepare(inputs.waveforms.float(), lengths), lengths, self.filters)  # (B, F, M)
+            decibels = 10.0 * torch.log10(mel_power.clamp_min(POWER_FLOOR))
             frame_lengths = None if lengths is None else self.stft.frame_lengths(lengths)
             if self.top_db is not None:
                 decibels = torch.maximum(decibels, _loudest(decibels, frame_lengths) - self.top_db)

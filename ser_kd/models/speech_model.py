@@ -93,7 +93,18 @@ class SpeechModel(nn.Module):
         Raises:
             ConfigError: If there are frames and nothing pools them, or both encoder and pooling do.
         """
-        features = Features(None, None, inputs.texts, inputs.keys) if self.frontend is None else self.frontend(inputs)
+        return self.answer(self.extract(inputs))
+
+    def extract(self, inputs: ModelInput) -> Features:
+        """Give the front-end's features; without a front-end the texts pass through."""
+        return Features(None, None, inputs.texts, inputs.keys) if self.frontend is None else self.frontend(inputs)
+
+    def answer(self, features: Features) -> Outputs:
+        """Answer about the features of a batch.
+
+        Raises:
+            ConfigError: As ``forward``.
+        """
         if self.training:
             for transform in self.feature_transforms:
                 features = transform(features)

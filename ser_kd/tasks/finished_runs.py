@@ -106,10 +106,25 @@ def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, A
         DataError: If the corpus is no longer the one the run was trained on.
     """
     model, record, config = load_student(folder, checkpoint)
-    corpus = build(OmegaConf.merge(config.corpus, moved))
+    data = open_run_data(record, config, moved, cache_dir)
+    return record, judge_clips(model, record.protocol.classes, data, split).results[split]
+
+
+def open_run_data(record: RunRecord, config: DictConfig, moved: Mapping[str, Any], cache_dir: str) -> SpeechDataModule:
+    """Read the clips of a finished run again, in the same fold.
+
+    Args:
+        record: The run's record.
+        config: The run's configuration.
+        moved: Keys of the corpus that are others now: ``root`` or ``path``, where it lies elsewhere.
+        cache_dir: Folder for decoded audio.
+
+    Raises:
+        DataError: If the corpus is no longer the one the run was trained on.
+    """
     data: SpeechDataModule = build(
         OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir}),
-        corpus=corpus, protocol=build(config.protocol), fold=config.fold, seed=config.seed,
+        corpus=build(OmegaConf.merge(config.corpus, moved)), protocol=build(config.protocol), fold=config.fold, seed=config.seed,
     )  # fmt: skip
     with console.progress("decoding audio") as data.progress:
         data.setup()
@@ -120,7 +135,7 @@ def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, A
             got=data.fold.fingerprint,
             remedy="give the corpus as it was (corpus.root=…): the same clips, labels and speakers",
         )
-    return record, judge_clips(model, record.protocol.classes, data, split).results[split]
+    return data
 
 
 def judge_clips(model: nn.Module, classes: Sequence[str], data: SpeechDataModule, split: str) -> DistillationModule:

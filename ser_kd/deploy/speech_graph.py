@@ -1,0 +1,144 @@
+"""A trained model as one function of tensors, from raw waveform to probabilities or dimensions: what is exported."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ser_kd.contracts.batch import ModelInput
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.shapes import check_rank
+from ser_kd.frontends.convolutional_stft import ConvolutionalStft
+from ser_kd.models.speech_model import SpeechModel
+
+Padding = Literal["masked", "center", "right"]
+
+
+class FittedClip(nn.Module):
+    """Brings clips to the length the model was trained on, as ``data.collate.SpeechCollation`` does, within the graph.
+
+    Args:
+        clip_samples: Longest clip; a longer one is cropped in its middle. None keeps clips whole ("masked" only).
+        padding: "masked" leaves zeros behind the clip and tells its length; "center" and "right" fill ``clip_samples`` with zeros that
+            count as signal.
+
+    Raises:
+        ConfigError: If a fixed padding has no length.
+    """
+
+    def __init__(self, clip_samples: int | None = None, padding: Padding = "masked") -> None:
+        super().__init__()
+        if padding not in ("masked", "center", "right") or (padding != "masked" and not clip_samples):
+            raise ConfigError(
+                "The length of exported clips is not clear.",
+                expected="padding masked, or center or right with clip_samples",
+                got=f"padding={padding}, clip_samples={clip_samples}",
+                remedy="take both from the run's datamodule",
+            )
+        self.clip_samples = clip_samples
+        self.padding = padding
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Fit clips.
+
+        Args:
+            waveforms: (B, T); whatever stands behind a length is not heard.
+            lengths: (B,) int64 valid samples.
+
+        Returns:
+            (B, T') and its lengths (B,), None where all of T' counts as signal.
+        """
+        if self.clip_samples is None:
+            return waveforms, lengths
+        width = self.clip_samples if self.padding != "masked" else waveforms.shape[1]
+        whole = lengths[:, None]
+        kept = whole.clamp_max(self.clip_samples)
+        start = (width - kept) // 2 if self.padding == "center" else torch.zeros_like(kept)
+        position = torch.arange(width, device=waveforms.device) - start  # (B, T'), within the kept stretch
+        source = (position + (whole - kept) // 2).clamp(0, waveforms.shape[1] - 1)
+        fitted = torch.where((position >= 0) & (position < kept), waveforms.gather(1, source), torch.zeros((), device=waveforms.device))
+        return (fitted, None) if self.padding != "masked" else (fitted, kept[:, 0])
+
+    def describe(self, sample_rate_hz: int) -> str:
+        """Tell in words what happens to a clip."""
+        if self.clip_samples is None:
+            return "clips stay whole; zeros behind the length are masked"
+        length = f"{self.clip_samples:,} samples ({self.clip_samples / sample_rate_hz:.2f} s)"
+        if self.padding == "masked":
+            return f"clips longer than {length} are cropped in their middle; zeros behind the length are masked"
+        place = "centred in" if self.padding == "center" else "put at the beginning of"
+        return f"clips are {place} {length} of zeros that count as signal; longer ones are cropped in their middle"
+
+
+class SpeechGraph(nn.Module):
+    """Waveforms -> answer, embedding, features: the training front-end, the network, calibration and softmax as one function.
+
+    It works on a copy of the model in evaluation mode, with Fourier transforms as matrix products and weight parametrisations
+    resolved, and hears nothing but waveforms.
+
+    Args:
+        model: Trained.
+        clip: How clips are brought to length.
+        temperature: What the logits are divided by before the softmax.
+
+    Raises:
+        ConfigError: If the model cannot answer from sound alone.
+    """
+
+    def __init__(self, model: SpeechModel, clip: FittedClip, temperature: float = 1.0) -> None:
+        super().__init__()
+        if model.frontend is None or model.head is None:
+            raise ConfigError(
+                "Only a model from sound to an answer can be exported.",
+                expected="a model with a front-end that hears waveforms, and a head",
+                got="no front-end" if model.frontend is None else "no head",
+                remedy="export the student; teachers of text stay where they are",
+            )
+        self.clip = clip
+        self.model = prepare_for_export(model)
+        self.temperature = temperature
+
+    def forward(self, waveform: Tensor, length: Tensor) -> dict[str, Tensor]:
+        """Answer about clips.
+
+        Args:
+            waveform: (B, T) float32.
+            length: (B,) int64 valid samples.
+
+        Returns:
+            ``probabilities`` (B, C), ``dimensions`` (B, 3) or both, ``embedding`` (B, D), ``features`` (B, F, D') and, where frames
+            are masked, ``feature_lengths`` (B,).
+
+        Raises:
+            ConfigError: If the model gives neither classes nor dimensions.
+        """
+        check_rank(waveform, 2, "waveform", "(batch, samples)")
+        fitted, lengths = self.clip(waveform, length)
+        features = self.model.extract(ModelInput(fitted, lengths))
+        outputs = self.model.answer(features)
+        answer = {}
+        if outputs.logits is not None:
+            answer["probabilities"] = torch.softmax(outputs.logits / self.temperature, dim=1)
+        if outputs.dimensions is not None:
+            answer["dimensions"] = outputs.dimensions
+        if not answer:
+            raise ConfigError("The model answers nothing.", expected="classes or dimensions", got="an embedding", remedy="give it a head")
+        inner = {"embedding": outputs.embedding, "features": features.frames, "feature_lengths": features.lengths}
+        return answer | {name: tensor for name, tensor in inner.items() if tensor is not None}
+
+
+def prepare_for_export(model: SpeechModel) -> SpeechModel:
+    """Copy a model for export: evaluation mode, Fourier transforms as matrix products, weights without parametrisations."""
+    model = copy.deepcopy(model).cpu().eval()
+    model.feature_transforms = ()
+    for module in model.modules():
+        if isinstance(module, ConvolutionalStft):
+            module.form = "factored"
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, name)
+    return model.requires_grad_(False)

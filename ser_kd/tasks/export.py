@@ -1,0 +1,90 @@
+"""ser-kd export: turn a finished run into model files from raw waveform to answer, and sign them off against the trained model."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.deploy.model_metadata import PRECISIONS
+from ser_kd.runtime import console
+from ser_kd.runtime.composition import compose
+from ser_kd.runtime.faults import raise_faults
+from ser_kd.runtime.validation import check_config
+
+METHODS = ("auto", "static", "dynamic")
+NOT_SIGNED_OFF = 1
+
+
+def run(arguments: list[str]) -> int:
+    """Export a run.
+
+    Args:
+        arguments: ``key=value`` overrides of ``conf/export.yaml``.
+
+    Returns:
+        0 where every file is signed off, else 1.
+
+    Raises:
+        ConfigError: If a value cannot be.
+        DataError: If there is no finished run, its corpus is another now, or a file cannot be written.
+    """
+    config = compose("export", arguments)
+    check_config(config)
+    _check_values(config)
+    from ser_kd.reports.sign_off import tell_sign_off  # late: torch and lightning take seconds to import
+    from ser_kd.tasks.run_export import ExportRequest, export_run
+
+    request = ExportRequest(
+        run=Path(config.run),
+        checkpoint=config.checkpoint,
+        precisions=tuple(dict.fromkeys(config.precision)),
+        out=Path(config.out) if config.out else Path(config.run) / "export",
+        calibrate=config.calibrate,
+        method=config.method,
+        calibration_clips=config.calibration_clips,
+        minimum_s=config.minimum_s,
+        licences=tuple(config.licences),
+        gates={precision: dict(bounds or {}) for precision, bounds in config.gates.items()},
+        moved={name: value for name, value in config.corpus.items() if value is not None},
+        cache_dir=config.paths.cache,
+        command=shlex.join(["ser-kd", "export", *arguments]),
+    )
+    record = export_run(request)
+    console.show()
+    console.show(tell_sign_off(record))
+    console.show(f"files, sign-off and model card: {request.out}")
+    if not record.signed_off:
+        return NOT_SIGNED_OFF
+    if config.push_to_hub:
+        from ser_kd.deploy.hub import push_files
+
+        names = [file.file for file in record.files]
+        console.show(f"pushed to {push_files(request.out, [*names, 'README.md', 'sign_off.json', 'sign_off.md'], config.push_to_hub)}")
+    return 0
+
+
+def _check_values(config: DictConfig) -> None:
+    """Check what needs no run.
+
+    Raises:
+        ConfigError: All faults together.
+    """
+    faults = []
+    for key, given, choices in (
+        ("precision", list(config.precision) or ["nothing"], PRECISIONS),
+        ("checkpoint", [config.checkpoint], ("best", "last")),
+        ("method", [config.method], METHODS),
+        ("gates", list(config.gates), PRECISIONS),
+    ):
+        faults += [
+            ConfigError(f"Unknown {key}.", expected=f"one of {', '.join(choices)}", got=str(value), remedy=f"correct {key}")
+            for value in given
+            if value not in choices
+        ]
+    for key in ("calibration_clips", "minimum_s"):
+        if not config[key] > 0:
+            faults.append(ConfigError(f"'{key}' must be positive.", expected="a number above 0", got=str(config[key]), remedy=f"set {key}"))
+    raise_faults(faults)

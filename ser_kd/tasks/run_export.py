@@ -1,0 +1,217 @@
+"""One finished run from its checkpoint to signed-off model files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from ser_kd import __version__
+from ser_kd.contracts.emotions import DIMENSIONS
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.export_record import ExportedFile, ExportRecord
+from ser_kd.contracts.records import RunRecord
+from ser_kd.data.datamodule import SpeechDataModule
+from ser_kd.deploy.model_metadata import ModelMetadata
+from ser_kd.deploy.onnx_export import ExportedGraph, export_graph, write_model
+from ser_kd.deploy.onnx_session import choose_provider, feed
+from ser_kd.deploy.parity import JudgedClips, compare_with_torch, judge_answers, make_gates
+from ser_kd.deploy.quantize import choose_method, convert_to_half, quantize_dynamically, quantize_statically
+from ser_kd.deploy.speech_graph import FittedClip, SpeechGraph
+from ser_kd.functional.calibration import fit_temperature
+from ser_kd.models.pretrained import pretrained_sources
+from ser_kd.models.speech_model import SpeechModel
+from ser_kd.reports.model_card import read_intervals, render_model_card
+from ser_kd.reports.sign_off import render_sign_off
+from ser_kd.runtime import console
+from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
+from ser_kd.runtime.recording import now
+from ser_kd.storage.atomic import write_text
+from ser_kd.tasks.exported_clips import Waveforms, ask_model, choose_calibration_clips
+from ser_kd.tasks.finished_runs import load_student, open_run_data
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is to be exported.
+
+    Args:
+        run: Run folder.
+        checkpoint: ``best`` or ``last``.
+        precisions: Of ``fp32``, ``int8``, ``fp16``.
+        out: Folder of the files.
+        calibrate: Whether a temperature is fitted on validation.
+        method: How int8 is made: ``static``, ``dynamic`` or ``auto``.
+        calibration_clips: Training clips for static quantisation.
+        minimum_s: Shortest recording, seconds.
+        licences: Further licence notes.
+        gates: Precision -> metric -> bound.
+        moved: Keys of the corpus that are others now.
+        cache_dir: Folder for decoded audio.
+        command: The command line.
+    """
+
+    run: Path
+    checkpoint: str
+    precisions: tuple[str, ...]
+    out: Path
+    calibrate: bool
+    method: str
+    calibration_clips: int
+    minimum_s: float
+    licences: tuple[str, ...]
+    gates: Mapping[str, Mapping[str, Any]]
+    moved: Mapping[str, Any]
+    cache_dir: str
+    command: str
+
+
+def export_run(request: ExportRequest) -> ExportRecord:
+    """Export, compare with the trained model on the test split, and write files, sign-off and model card.
+
+    Raises:
+        ConfigError: If the model cannot be exported, or there is nothing to quantise.
+        DataError: If there is no finished run, its corpus is another now, or a file cannot be written.
+        ParityError: If no exporter can take the model.
+    """
+    model, run_record, config = load_student(request.run, request.checkpoint)
+    if not isinstance(model, SpeechModel):
+        raise ConfigError(
+            "Only a SpeechModel can be exported.", expected="SpeechModel", got=type(model).__name__, remedy="export another run"
+        )
+    data = open_run_data(run_record, config, request.moved, request.cache_dir)
+    record = ExportRecord(
+        run_record.experiment, run_record.identity, run_record.protocol.fold, run_record.seed, request.checkpoint, {},
+        packages=installed_packages(), hardware=describe_hardware(), git_revision=git_revision(Path(__file__).parent),
+        command=request.command,
+    )  # fmt: skip
+    console.note("asking the trained model about validation and test")
+    temperature, clips = _judge_in_torch(model, data, request.calibrate, record)
+    graph = SpeechGraph(model, FittedClip(data.clip_samples, data.padding), temperature)
+    window = data.clip_samples or max(data.dataset("train").lengths)
+    console.note("exporting")
+    exported = export_graph(graph, window)
+    metadata = ModelMetadata(
+        output="probabilities" if clips.classes else "dimensions",
+        labels=list(clips.classes),
+        dimensions=[] if clips.classes else list(DIMENSIONS),
+        sample_rate_hz=data.sample_rate_hz,
+        minimum_samples=max(1, round(request.minimum_s * data.sample_rate_hz)),
+        window_samples=window,
+        padding=graph.clip.describe(data.sample_rate_hz),
+        precision="fp32",
+        calibration_temperature=temperature,
+        experiment=run_record.experiment,
+        identity=run_record.identity,
+        fold=run_record.protocol.fold,
+        seed=run_record.seed,
+        corpus=run_record.corpus,
+        protocol=run_record.protocol.name,
+        protocol_fingerprint=run_record.protocol.fingerprint,
+        teachers=list(dict.fromkeys(teacher.experiment or teacher.name for teacher in run_record.teachers)),
+        licences=_list_licences(model, data, run_record, request),
+        exporter=exported.exporter,
+        opset=exported.opset,
+        ser_kd=__version__,
+    )
+    record.metadata = {name: value for name, value in asdict(metadata).items() if name != "precision"}
+    for precision in request.precisions:
+        record.files.append(_make_file(precision, exported, metadata, graph, data, clips, request))
+    record.finished_at = now()
+    _write_reports(request, run_record, record)
+    return record
+
+
+def _judge_in_torch(model: SpeechModel, data: SpeechDataModule, calibrate: bool, record: ExportRecord) -> tuple[float, JudgedClips]:
+    """Ask the trained model, fit its temperature, and note what the temperature does."""
+    answers, labels = ask_model(model, data, "test")
+    waveforms = Waveforms(data.dataset("test"))
+    if answers.shape[1] != len(labels.class_names) or labels.classes is None:
+        return 1.0, JudgedClips(waveforms, labels, answers, ())
+    temperature = 1.0
+    if calibrate and data.fold.validation_set:
+        logits, known = ask_model(model, data, "validation")
+        if known.classes is not None:
+            temperature = fit_temperature(logits, known.classes)
+            _note_calibration(record, "validation", JudgedClips((), known, logits, labels.class_names), temperature)
+    elif calibrate:
+        record.notes.append("no temperature was fitted: the run has no validation clips, it was refitted on them")
+    clips = JudgedClips(waveforms, labels, torch.softmax(answers / temperature, dim=1), labels.class_names)
+    _note_calibration(record, "test", replace(clips, reference=answers), temperature)
+    return temperature, clips
+
+
+def _note_calibration(record: ExportRecord, split: str, clips: JudgedClips, temperature: float) -> None:
+    """Note calibration error and log loss of logits, with the temperature and without."""
+    for ending, divisor in (("_before", 1.0), ("", temperature)):
+        values = judge_answers(torch.softmax(clips.reference / divisor, dim=1), clips)
+        record.metrics |= {f"{split}/{name}{ending}": values[name] for name in ("calibration_error", "log_loss")}
+
+
+def _make_file(
+    precision: str,
+    exported: ExportedGraph,
+    metadata: ModelMetadata,
+    graph: SpeechGraph,
+    data: SpeechDataModule,
+    clips: JudgedClips,
+    request: ExportRequest,
+) -> ExportedFile:
+    path = request.out / f"model_{precision}.onnx"
+    provider = choose_provider(precision)
+    file = ExportedFile(precision, path.name, 0, exported.exporter, exported.opset, provider, len(clips))
+    console.note(f"making {path.name}")
+    write_model(_convert(precision, exported.proto, data, request, file), replace(metadata, precision=precision), path)
+    file.bytes = path.stat().st_size
+
+    def ask_torch(waveform: np.ndarray) -> torch.Tensor:
+        fed = feed([waveform])
+        with torch.no_grad():
+            return graph(torch.from_numpy(fed["waveform"]), torch.from_numpy(fed["length"]))[metadata.output][0]
+
+    with console.progress(f"comparing {path.name} with torch") as progress:
+        file.metrics = compare_with_torch(path, clips, metadata.minimum_samples, ask_torch, provider, progress)
+    file.gates = make_gates(file.metrics, request.gates.get(precision, {}))
+    if precision == "fp16" and provider != "CUDAExecutionProvider":
+        file.notes.append("fp16 is for the CUDA provider, which this machine does not have: it was judged on the CPU")
+    return file
+
+
+def _convert(precision: str, proto: onnx.ModelProto, data: SpeechDataModule, request: ExportRequest, file: ExportedFile) -> onnx.ModelProto:
+    if precision == "fp32":
+        return proto
+    if precision == "fp16":
+        file.method = "float16 behind the front-end"
+        return convert_to_half(proto)
+    if (choose_method(proto) if request.method == "auto" else request.method) == "dynamic":
+        file.method = "dynamic int8 of matrix products"
+        return quantize_dynamically(proto)
+    train = data.dataset("train")
+    chosen = choose_calibration_clips(train, request.calibration_clips)
+    file.method = f"static int8 (QDQ) of convolutions and matrix products behind the front-end, ranges of {len(chosen)} training clips"
+    file.calibration_clips = [train.utterances[number].id for number in chosen]
+    file.calibration_speakers = sorted({train.utterances[number].speaker for number in chosen})
+    waveforms = Waveforms(train)
+    return quantize_statically(proto, [feed([waveforms[number]]) for number in chosen])
+
+
+def _list_licences(model: SpeechModel, data: SpeechDataModule, run_record: RunRecord, request: ExportRequest) -> list[str]:
+    notes = [f"trained on {data.corpus.name}: {data.manifest.licence or 'licence not stated'}"]
+    notes += [f"started from the pretrained weights {source}: see their licence" for source in pretrained_sources(model)]
+    notes += [
+        f"taught by {teacher.name}, trained on {teacher.corpus}"
+        for teacher in run_record.teachers
+        if teacher.corpus not in (None, run_record.corpus)
+    ]
+    return list(dict.fromkeys([*notes, *request.licences]))
+
+
+def _write_reports(request: ExportRequest, run_record: RunRecord, record: ExportRecord) -> None:
+    write_text(request.out / "sign_off.json", record.to_json())
+    write_text(request.out / "sign_off.md", render_sign_off(record))
+    write_text(request.out / "README.md", render_model_card(run_record, record, read_intervals(request.run, run_record)))
