@@ -80,6 +80,11 @@ VERBS: dict[str, Verb] = {
         "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 corpus=emodb corpus.root=$EMODB",
         root="evaluate",
     ),
+    "predict": Verb(
+        "tell the emotion in recordings with a model file; needs no torch",
+        "ser-kd predict model.onnx recordings/ format=jsonl",
+        extras=("predict",),
+    ),
     "report": Verb(
         "make one page of tables, curves and matrices from the records of runs",
         "ser-kd report",

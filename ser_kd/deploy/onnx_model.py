@@ -57,7 +57,9 @@ class OnnxModel:
         self.metadata = ModelMetadata.from_properties(self._session.get_modelmeta().custom_metadata_map, str(path))
         if self.metadata.precision == "fp16" and not asked:
             wanted = [PROVIDERS["cuda"]]
-            _check_providers(wanted, reason=f"{path} is an fp16 model, which needs CUDA; provider=cpu tries it on the processor all the same")
+            _check_providers(
+                wanted, reason=f"{path} is an fp16 model, which needs CUDA; provider=cpu tries it on the processor all the same"
+            )
             self._session = _open_session(path, wanted, threads)
         self.providers: list[str] = self._session.get_providers()
         if wanted[0] not in self.providers:
@@ -146,8 +148,9 @@ def _open_session(path: Path, providers: Sequence[str], threads: int | None) -> 
     try:
         return onnxruntime.InferenceSession(path, options, providers=list(providers))
     except Exception as fault:  # ONNX Runtime's own kinds share no other ancestor
+        is_onnx = not any(words in str(fault) for words in ("INVALID_PROTOBUF", "No graph was found"))
         raise DataError(
-            "The model file cannot be loaded.",
+            "The model file cannot be loaded." if is_onnx else "This is no whole ONNX file.",
             expected="an ONNX file made by 'ser-kd export'",
             got=f"{path} ({path.stat().st_size:,} bytes): {_first_line(fault)}",
             remedy="copy the file again, export the run again, or install a newer onnxruntime",

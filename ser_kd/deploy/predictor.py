@@ -19,9 +19,10 @@ from ser_kd.storage.audio_stream import BLOCK_VALUES, AudioStream, StreamResampl
 class Predictor:
     """A model file that answers to recordings.
 
-    A recording no longer than ``metadata.window_samples`` is heard whole. A longer one is heard in windows, and its answer is the mean of theirs,
-    each counting the same (the last one reaches back from the end, so that its neighbours' overlap counts a little more); silent windows are left
-    out. Recordings are read in blocks: memory does not grow with their length, unless ``window_s="whole"`` asks for it.
+    A recording no longer than ``metadata.window_samples`` is heard whole. A longer one is heard in windows, and its answer is the mean
+    of theirs, each counting the same (the last one reaches back from the end, so the samples it shares with its neighbour count a little
+    more); silent windows are left out. Recordings are read in blocks: memory does not grow with their length, unless ``window_s="whole"``
+    asks for it.
 
     Args:
         model: An ONNX file made by ``ser-kd export``.
@@ -145,12 +146,15 @@ class StreamingPredictor:
         self.source = source
         self._notes = [*notes, *describe_rate(from_hz, self._rate)]
         self._resampler = StreamResampler(from_hz, self._rate)
+        self._from_hz, self._fed = from_hz, 0
         self._cutter = WindowCutter(*resolve_window(metadata, window_s, hop_s))
         self._heard = 0  # samples at the model's rate
         self._mean = RunningMean()
 
     @classmethod
-    def of_file(cls, predictor: Predictor, audio: AudioStream, window_s: WindowLength = None, hop_s: float | None = None) -> StreamingPredictor:
+    def of_file(
+        cls, predictor: Predictor, audio: AudioStream, window_s: WindowLength = None, hop_s: float | None = None
+    ) -> StreamingPredictor:
         """Make one for the blocks of an open file, with the remarks the file calls for."""
         notes = [*audio.notes, *describe_channels(audio.channels)]
         return cls(predictor, window_s, hop_s, audio.sample_rate_hz, source=audio.name, notes=notes)
@@ -173,6 +177,7 @@ class StreamingPredictor:
             DataError: If the chunk holds NaN, infinity or anything but floats, or the model cannot answer.
         """
         samples = self._to_mono(np.asarray(chunk))
+        self._fed += len(samples)
         answers: list[Prediction] = []
         for begin in range(0, len(samples), BLOCK_VALUES):
             block = self._resampler.push(samples[begin : begin + BLOCK_VALUES])
@@ -242,7 +247,16 @@ class StreamingPredictor:
         if chunk.ndim == 2:
             self._notes += [note for note in describe_channels(chunk.shape[1]) if note not in self._notes]
             chunk = chunk.mean(axis=1)
-        return check_waveform(chunk.astype(np.float32, copy=False), self.source) if len(chunk) else np.zeros(0, dtype=np.float32)
+        samples = chunk.astype(np.float32, copy=False)
+        bad = np.flatnonzero(~np.isfinite(samples))
+        if len(bad):
+            raise DataError(
+                "Audio holds NaN or infinity.",
+                expected="finite samples",
+                got=f"{self.source}: the first at {(self._fed + bad[0]) / self._from_hz:.2f} s",
+                remedy="write the file again from its source, or leave it out",
+            )
+        return samples
 
 
 def describe_rate(from_hz: int, to_hz: int) -> list[str]:

@@ -21,9 +21,9 @@ _FIXED_CLIPS = ("center", "centre", "right")
 class WindowCutter:
     """Windows of one length, begun every hop; the last one ends where the recording ends.
 
-    A recording no longer than a window is one piece of its own length. A longer one gives windows at 0, hop, 2 hop, … as long as they fit, and
-    where a rest is left, one more that reaches back from the end: every sample is heard, and every window has the full length, so that no
-    answer rests on a short remainder.
+    A recording no longer than a window is one piece of its own length. A longer one gives windows at 0, hop, 2 hop, … as long as they
+    fit, and where a rest is left, one more that reaches back from the end: every sample is heard, and every window has the full length,
+    so that no answer rests on a short remainder.
 
     Args:
         window_samples: Length of a window; None makes one piece of everything, which then stands in memory.
@@ -91,15 +91,18 @@ def resolve_window(metadata: ModelMetadata, window_s: WindowLength, hop_s: float
         Window (None is everything at once) and hop.
 
     Raises:
-        ConfigError: If the window is shorter than the model can hear or longer than it hears at once, the hop leaves gaps, or there is a hop
-            but no window.
+        ConfigError: If the window is shorter than the model can hear or longer than it hears at once, the hop leaves gaps, or there is
+            a hop but no window.
     """
     rate = metadata.sample_rate_hz
     is_fixed = metadata.padding.lower().startswith(_FIXED_CLIPS)
     if window_s == "whole":
         if hop_s is not None:
             raise ConfigError(
-                "A recording heard whole has no hop.", expected="window_s=SECONDS or no hop_s", got=f"hop_s={hop_s:g}", remedy="leave hop_s out"
+                "A recording heard whole has no hop.",
+                expected="window_s=SECONDS or no hop_s",
+                got=f"hop_s={hop_s:g}",
+                remedy="leave hop_s out",
             )
         # A fixed clip is the most that such a graph hears, so whole means windows for what is longer.
         if is_fixed:

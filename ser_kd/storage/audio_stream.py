@@ -13,7 +13,7 @@ import soxr
 from ser_kd.contracts.errors import DataError
 from ser_kd.storage.cut_files import check_not_cut, explain_cut
 
-BLOCK_VALUES = 1 << 16
+BLOCK_VALUES = 1 << 15
 """Samples of all channels read at a time."""
 _LONGEST = 1 << 62
 """A stream that does not know its length is announced with about 2^63 samples."""
@@ -66,12 +66,12 @@ class AudioStream:
         Raises:
             DataError: If the file cannot be decoded to its end, or ends before the length it announces.
         """
-        rows, done = max(1, BLOCK_VALUES // self.channels), 0
+        rows, done, rate = max(1, BLOCK_VALUES // self.channels), 0, self.sample_rate_hz
         while True:
             try:
                 block = self._file.read(rows, dtype="float32", always_2d=True)  # (N, channels)
             except (soundfile.SoundFileError, OSError) as fault:
-                raise self._explain_early_end(done) from fault
+                raise self._explain_early_end(f"decoding fails between {done / rate:.2f} and {(done + rows) / rate:.2f} s") from fault
             if not len(block):
                 break
             done += len(block)
@@ -79,12 +79,12 @@ class AudioStream:
         # The length of an MP3 is an estimate of its encoder's; libsndfile itself minds 1 % and more.
         lenience = 0.01 if self._file.format == "MP3" else 0.0
         if self.samples is not None and done < self.samples * (1 - lenience):
-            raise self._explain_early_end(done)
+            raise self._explain_early_end(f"decoding ends after {done / rate:.2f} s")
 
-    def _explain_early_end(self, done: int) -> DataError:
-        rate = self.sample_rate_hz
-        announced = f"{self.samples / rate:.2f} s, as its header says" if self.samples is not None else "audio up to the end of the file"
-        return explain_cut(self.name, announced, f"decoding ends after {done / rate:.2f} s")
+    def _explain_early_end(self, found: str) -> DataError:
+        known = self.samples is not None
+        announced = f"{self.samples / self.sample_rate_hz:.2f} s, as its header says" if known else "audio up to the end of the file"
+        return explain_cut(self.name, announced, found)
 
     def close(self) -> None:
         """Close the file."""

@@ -11,14 +11,16 @@ from ser_kd.contracts.errors import DataError
 _UNKNOWN_SIZES = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 """What programs that write into a pipe put down as the size, for they cannot know it."""
 _LARGEST_OGG_PAGE = 65_307
+_MP3_LENIENCE = 0.99
+"""Encoders count the tags or not; libsndfile itself minds 1 % and more."""
 NO_END_MARK = "no end mark: perhaps cut off"
 
 
 def check_not_cut(path: Path, name: str) -> tuple[str, ...]:
     """Check that a file is as long as its headers say.
 
-    WAV, RF64, AIFF and AU state the size of their samples; an Ogg stream ends with a marked page. FLAC and MP3 are told by reading: fewer samples
-    come than were announced. An MP3 without a header of its length cannot be told from a shorter recording.
+    WAV, RF64, AIFF and AU state the size of their samples, most MP3 files that of the whole; an Ogg stream ends with a marked page. FLAC
+    is told by reading: fewer samples come than were announced. An MP3 whose encoder wrote no size cannot be told from a shorter recording.
 
     Args:
         path: An audio file that exists.
@@ -41,10 +43,27 @@ def check_not_cut(path: Path, name: str) -> tuple[str, ...]:
         elif kind == b"OggS":
             return _check_last_page(file, size, name)
         else:
-            return ()
+            announced = _find_end_of_mp3(path)
     if announced is not None and announced > size:
         raise explain_cut(name, f"at least {announced:,} bytes, as its header says", f"{size:,} bytes")
     return ()
+
+
+def _find_end_of_mp3(path: Path) -> int | None:
+    """Give where the frames end by the Xing header of the first, leniently; None for whatever has none."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        # An ID3 tag, with pictures perhaps, stands before the first frame; its size has 7 bits in a byte.
+        tag = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=False)) if head[:3] == b"ID3" else 0
+        file.seek(tag)
+        frame = file.read(64)
+    place = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if frame[:1] != b"\xff" or place < 0:
+        return None
+    flags = int.from_bytes(frame[place + 4 : place + 8], "big")
+    at = place + 8 + (4 if flags & 1 else 0)
+    count = int.from_bytes(frame[at : at + 4], "big") if flags & 2 else 0
+    return tag + int(count * _MP3_LENIENCE)
 
 
 def explain_cut(name: str, expected: str, found: str) -> DataError:
