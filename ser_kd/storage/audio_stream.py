@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +45,8 @@ class AudioStream:
             if not path.stat().st_size:
                 raise DataError("Audio is empty.", expected="at least one sample", got=f"{self.name}: 0 bytes", remedy="leave the file out")
             self.notes = check_not_cut(path, self.name)
-            self._file = soundfile.SoundFile(path)
+            # As bytes, because soundfile cannot encode a name that is no text; Windows has none such.
+            self._file = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
         except (soundfile.SoundFileError, OSError) as fault:
             reason = fault.error_string if isinstance(fault, soundfile.LibsndfileError) else str(fault)
             raise DataError(
@@ -82,8 +84,9 @@ class AudioStream:
             raise self._explain_early_end(f"decoding ends after {done / rate:.2f} s")
 
     def _explain_early_end(self, found: str) -> DataError:
-        known = self.samples is not None
-        announced = f"{self.samples / self.sample_rate_hz:.2f} s, as its header says" if known else "audio up to the end of the file"
+        announced = "audio up to the end of the file"
+        if self.samples is not None:
+            announced = f"{self.samples / self.sample_rate_hz:.2f} s, as its header says"
         return explain_cut(self.name, announced, found)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from ser_kd.deploy.model_metadata import ModelMetadata
     from ser_kd.deploy.prediction import Prediction
 
-_NARROWEST_NAME = 16
+_SHORT_NAME, _SHORTEST_NAME = 24, 12
+"""How far names of files are cut to make room for the columns of classes, and for the answer."""
+_CUT = "  …"
 _ABSTAINED, _SILENT = "-", "silent"
 
 
@@ -109,25 +112,24 @@ class Table:
         own = [("start", 8), ("end", 8)] if per_window else []
         if is_classes:
             own += [("answer", max(map(len, [*names, "answer"]))), ("probability", len("probability"))]
-        self._file_width = max(map(len, [*files, "file"]))
-        used = sum(size + 2 for _, size in own)
+        self._file_width = longest = max(map(len, [*files, "file"]))
+        others = [(name, max(len(name), 6)) for name in names]
+        kept = others
         if width is not None:
-            self._file_width = max(min(self._file_width, width - used), min(self._file_width, _NARROWEST_NAME))
-        left = None if width is None else width - used - self._file_width
-        kept: list[tuple[str, int]] = []
-        for name in names:
-            size = max(len(name), 6)
-            # Room for the mark of what is left out, unless this is the last one.
-            if left is not None and sum(other + 2 for _, other in kept) + size + 2 + (3 if name != names[-1] else 0) > left:
-                break
-            kept.append((name, size))
+            room = width - sum(size + 2 for _, size in own)
+            wanted = room - sum(size + 2 for _, size in others)
+            self._file_width = min(longest, max(wanted, min(_SHORT_NAME, room - len(_CUT)), _SHORTEST_NAME))
+            # Room for the mark of what is left out, unless nothing is.
+            left = room - self._file_width
+            ends = list(accumulate(size + 2 for _, size in others))
+            kept = others if ends[-1] <= left else [other for other, end in zip(others, ends, strict=True) if end + len(_CUT) <= left]
         self._names = [name for name, _ in kept]
         self._is_cut = len(kept) < len(names)
         self._columns = own + kept
 
     def header(self) -> str:
         cells = [name for name, _ in self._columns]
-        return self._line("file", cells) + ("  …" if self._is_cut else "")
+        return self._line("file", cells) + (_CUT if self._is_cut else "")
 
     def row(self, prediction: Prediction) -> str:
         values = {**prediction.probabilities, **prediction.dimensions}
