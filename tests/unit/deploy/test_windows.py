@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ser_kd.contracts.errors import ConfigError
@@ -30,6 +30,7 @@ def slice_windows(total: int, window: int | None, hop: int) -> list[tuple[int, i
     share=st.floats(0.01, 1),
     cuts=st.lists(st.integers(0, 400), max_size=12),
 )
+@example(total=91, window=90, share=1.0, cuts=[90])
 @settings(max_examples=150, deadline=None)
 def test_windows_are_slices_however_the_samples_come(total, window, share, cuts):
     samples = np.arange(total, dtype=np.float32)

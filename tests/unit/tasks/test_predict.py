@@ -200,8 +200,10 @@ def test_out_writes_json_lines_as_they_come_and_the_rest_whole_or_not_at_all(pre
     assert len((place / "new/rows.jsonl").read_text().splitlines()) == 3
     (place / "rows.csv").write_text("old")
     calls = iter([None, KeyboardInterrupt])
+    on_disk = []
 
     def stop_at_the_second(self, answer):
+        on_disk.append((place / "rows.jsonl").read_text().count("\n") if (place / "rows.jsonl").exists() else 0)
         if (fault := next(calls)) is not None:
             raise fault
 
@@ -210,6 +212,7 @@ def test_out_writes_json_lines_as_they_come_and_the_rest_whole_or_not_at_all(pre
     assert (place / "rows.csv").read_text() == "old"
     calls = iter([None, KeyboardInterrupt])
     assert main(["predict", "m.onnx", "clips", "format=jsonl", "out=rows.jsonl"]) == 130
+    assert on_disk == [0, 0, 1, 2]
     assert len((place / "rows.jsonl").read_text().splitlines()) == 2
 
 
