@@ -179,8 +179,10 @@ class StreamingPredictor:
         samples = self._to_mono(np.asarray(chunk))
         self._fed += len(samples)
         answers: list[Prediction] = []
-        for begin in range(0, len(samples), BLOCK_VALUES):
-            block = self._resampler.push(samples[begin : begin + BLOCK_VALUES])
+        # A chunk of any length, and of a header's absurd rate of 1 Hz, must not become a huge block at the model's rate.
+        step = max(1, min(BLOCK_VALUES, BLOCK_VALUES * self._from_hz // self._rate))
+        for begin in range(0, len(samples), step):
+            block = self._resampler.push(samples[begin : begin + step])
             self._heard += len(block)
             answers += [self._hear(start, window) for start, window in self._cutter.push(block)]
         return answers
