@@ -84,6 +84,10 @@ VERBS: dict[str, Verb] = {
         "turn a finished run into ONNX files from raw waveform to answer, and sign them off",
         "ser-kd export run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 precision=[fp32,int8]",
         root="export",
+    "predict": Verb(
+        "tell the emotion in recordings with a model file; needs no torch",
+        "ser-kd predict model.onnx recordings/ format=jsonl",
+        extras=("predict",),
     ),
     "report": Verb(
         "make one page of tables, curves and matrices from the records of runs",

@@ -80,7 +80,6 @@ def export_graph(graph: SpeechGraph, example_samples: int) -> ExportedGraph:
             ) from second
         exporter = f"torch {torch.__version__}, torch.onnx traced (with dynamo: {type(first).__name__}: {reason[0][:160]})"
     _tidy(proto)
-    shrink_sparse_constants(proto)
     return ExportedGraph(proto, exporter, next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")))
 
 
@@ -92,12 +91,13 @@ def make_example(graph: SpeechGraph, samples: int) -> tuple[Tensor, Tensor]:
 
 
 def write_model(proto: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
-    """Write a model with its metadata, checked, whole or not at all.
+    """Write a model with its metadata, checked, whole or not at all; sparse constants of ``proto`` are made small for it.
 
     Raises:
         ParityError: If it is not valid ONNX.
         DataError: If the file cannot be written.
     """
+    shrink_sparse_constants(proto)
     del proto.metadata_props[:]
     for name, value in metadata.to_properties().items():
         entry = proto.metadata_props.add()

@@ -16,7 +16,7 @@ import onnx
 from onnx import helper
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.deploy.graph_parts import list_network_nodes, list_weighted_nodes, weight_sizes
+from ser_kd.deploy.graph_parts import BOUNDARY, list_network_nodes, list_weighted_nodes, weight_sizes
 
 Method = Literal["static", "dynamic"]
 
@@ -87,12 +87,17 @@ def quantize_dynamically(proto: onnx.ModelProto) -> onnx.ModelProto:
 
     named = [node.name for node in list_weighted_nodes(proto, SMALLEST_WEIGHT, ("MatMul", "Gemm"))]
     _check_anything(named)
-    with _quiet(), _files(proto) as (given, made):
+    bare = onnx.ModelProto.FromString(proto.SerializeToString())
+    boundary = [value for value in bare.graph.value_info if value.name in BOUNDARY]
+    del bare.graph.value_info[:]  # the library turns products around and trips over shapes that were noted before
+    with _quiet(), _files(bare) as (given, made):
         quantization.quantize_dynamic(
             given, made, op_types_to_quantize=["MatMul", "Gemm"], nodes_to_quantize=named, per_channel=True, reduce_range=True,
             weight_type=quantization.QuantType.QInt8,
         )  # fmt: skip
-        return onnx.load(made)
+        quantized = onnx.load(made)
+    quantized.graph.value_info.extend(boundary)
+    return quantized
 
 
 def convert_to_half(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -102,12 +107,49 @@ def convert_to_half(proto: onnx.ModelProto) -> onnx.ModelProto:
         proto: Exported graph, float32; it is not changed.
     """
     from onnxruntime.transformers import float16  # late: it takes most of a second
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    network = {node.name for node in list_network_nodes(proto)}
-    kept = [node.name for node in proto.graph.node if node.name not in network or node.op_type == "Softmax"]
     copied = onnx.ModelProto.FromString(proto.SerializeToString())
+    network = list_network_nodes(copied)
+    part = _cut_network(copied, network)
     with _quiet():
-        return float16.convert_float_to_float16(copied, keep_io_types=True, node_block_list=kept)
+        half = float16.convert_float_to_float16(part, keep_io_types=True, op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, "Softmax"])
+    names = {node.name for node in network}
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in copied.graph.node if node.name not in names]
+    del copied.graph.node[:]
+    copied.graph.node.extend([*kept, *half.graph.node])
+    heard = {name for node in kept for name in node.input}
+    initializers = [initializer for initializer in copied.graph.initializer if initializer.name in heard]
+    del copied.graph.initializer[:]
+    copied.graph.initializer.extend([*initializers, *half.graph.initializer])
+    boundary = [value for value in copied.graph.value_info if value.name in BOUNDARY]
+    del copied.graph.value_info[:]
+    copied.graph.value_info.extend(boundary)
+    OnnxModel(copied).topological_sort()
+    return copied
+
+
+def _cut_network(proto: onnx.ModelProto, network: list[onnx.NodeProto]) -> onnx.ModelProto:
+    """Give the network as a model of its own, whose constants bear other names than the front-end's."""
+    inferred = onnx.shape_inference.infer_shapes(proto)
+    types = {value.name: value for value in [*inferred.graph.value_info, *inferred.graph.input, *proto.graph.value_info]}
+    made = {name for node in network for name in node.output}
+    constants = {initializer.name: initializer for initializer in proto.graph.initializer}
+    entering = dict.fromkeys(name for node in network for name in node.input if name and name not in made and name not in constants)
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in network]
+    used: dict[str, onnx.TensorProto] = {}
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            if name in constants:
+                node.input[place] = f"network.{name}"
+                used[name] = constants[name]
+    initializers = []
+    for name, constant in used.items():
+        renamed = onnx.TensorProto.FromString(constant.SerializeToString())
+        renamed.name = f"network.{name}"
+        initializers.append(renamed)
+    graph = helper.make_graph(nodes, "network", [types[name] for name in entering], list(proto.graph.output), initializers)
+    return helper.make_model(graph, opset_imports=list(proto.opset_import), ir_version=proto.ir_version)
 
 
 def _isolate_inputs(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -111,7 +111,7 @@ class SpeechGraph(nn.Module):
 
         Returns:
             ``probabilities`` (B, C), ``dimensions`` (B, 3) or both, ``embedding`` (B, D), ``features`` (B, F, D') and, where frames
-            are masked, ``feature_lengths`` (B,).
+            are masked and are not the samples themselves, ``feature_lengths`` (B,).
 
         Raises:
             ConfigError: If the model gives neither classes nor dimensions.
@@ -127,7 +127,9 @@ class SpeechGraph(nn.Module):
             answer["dimensions"] = outputs.dimensions
         if not answer:
             raise ConfigError("The model answers nothing.", expected="classes or dimensions", got="an embedding", remedy="give it a head")
-        inner = {"embedding": outputs.embedding, "features": features.frames, "feature_lengths": features.lengths}
+        # lengths handed on as they came are the graph's own input, which cannot bear a second name
+        frame_lengths = None if features.lengths is lengths else features.lengths
+        inner = {"embedding": outputs.embedding, "features": features.frames, "feature_lengths": frame_lengths}
         return answer | {name: tensor for name, tensor in inner.items() if tensor is not None}
 
 

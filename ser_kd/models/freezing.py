@@ -70,7 +70,8 @@ def rest_frozen_modules(module: nn.Module) -> None:
     for part in module.modules():
         parameters = list(part.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
-            part.eval()
+            for inner in part.modules():
+                inner.training = False  # not eval(): a model that rests its frozen parts would come here again
 
 
 def count_parameters(module: nn.Module) -> dict[str, int]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Protocol
 
 from ser_kd.contracts.errors import SerKdError
 
 _BOLD, _DIM, _RED, _GREEN, _YELLOW = "1", "2", "31", "32", "33"
 _STATE_COLOURS = {"ok": _GREEN, "warn": _YELLOW, "FAIL": _RED}
 _WIDTH = 118
+_CLEAR_LINE = "\r\x1b[K"
+_QUIET_S = 5.0
+"""How long work may take before a log is told how far it is."""
+_open_lines: set[IO[str]] = set()
+"""The stream on which a line of progress stands."""
 
 
 def is_lively(stream: IO[str]) -> bool:
@@ -24,6 +31,7 @@ def is_lively(stream: IO[str]) -> bool:
 
 def show(text: str = "") -> None:
     """Print text at once, so that a log file shows how far a run is."""
+    _end_open_line()
     print(text, flush=True)
 
 
@@ -40,13 +48,21 @@ def heading(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning on the error stream, so that it is seen where the output goes to a file."""
+    _end_open_line()
     print(f"{_paint('warning:', _YELLOW, sys.stderr)} {text}", file=sys.stderr, flush=True)
+
+
+def tell(text: str) -> None:
+    """Print a message on the error stream, for verbs whose output is data."""
+    _end_open_line()
+    print(text, file=sys.stderr, flush=True)
 
 
 def show_error(error: BaseException) -> None:
     """Print an error on the error stream: ours as it is, its first line red; any other with its type's name."""
     text = str(error) if isinstance(error, SerKdError) else f"{type(error).__name__}: {error}"
     first, line_end, rest = text.partition("\n")
+    _end_open_line()
     print(f"{_paint(first, _RED, sys.stderr)}{line_end}{rest}", file=sys.stderr, flush=True)
 
 
@@ -89,34 +105,92 @@ def states(rows: Iterable[tuple[str, str, str]]) -> None:
         show(f"{_paint(f'{state:<4}', _STATE_COLOURS[state], sys.stdout)}  {name:<{width}}  {body}")
 
 
-@contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function to call with (done, in all); a bar in a terminal where rich is installed, silence elsewhere.
+class ProgressFunction(Protocol):
+    """What work calls to say how far it is."""
 
-    The bar appears with the first call, so that work found done shows nothing.
+    def __call__(self, done: int, total: int, detail: str = "") -> None: ...
+
+
+@contextmanager
+def progress(label: str, clock: Callable[[], float] = time.monotonic) -> Iterator[ProgressFunction]:
+    """Give a function to call with (done, in all, words such as ``file 3 of 12``), to be shown on the error stream.
+
+    A terminal gets a bar where rich is installed, else one line written over and over. Anything else (a log file) gets a line for every
+    tenth that is done, once the work has taken five seconds. The first call begins it, so that work found done shows nothing.
 
     Args:
         label: What is being done.
+        clock: Seconds.
     """
-    if not is_lively(sys.stderr) or importlib.util.find_spec("rich") is None:
-        yield lambda done, total: None
-        return
+    if is_lively(sys.stderr):
+        with _show_bar(label) if importlib.util.find_spec("rich") else _show_line(label) as advance:
+            yield advance
+    else:
+        yield _log_tenths(label, clock)
+
+
+@contextmanager
+def _show_bar(label: str) -> Iterator[ProgressFunction]:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    bar = Progress(console=Console(stderr=True), transient=True)
+    # rich sends what is printed meanwhile to its own stream, the error stream: right in a terminal, wrong in a pipe.
+    bar = Progress(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
     tasks: list[TaskID] = []
 
-    def advance(done: int, total: int) -> None:
+    def advance(done: int, total: int, detail: str = "") -> None:
         if not tasks:
             bar.start()
             tasks.append(bar.add_task(label, total=total))
-        bar.update(tasks[0], completed=done, total=total)
+        bar.update(tasks[0], completed=done, total=total, description=f"{label} {detail}".rstrip())
 
     try:
         yield advance
     finally:
         bar.stop()
+
+
+@contextmanager
+def _show_line(label: str) -> Iterator[ProgressFunction]:
+    shown = ""
+
+    def advance(done: int, total: int, detail: str = "") -> None:
+        nonlocal shown
+        text = f"{label} {_percent(done, total)} % {detail}".rstrip()[: shutil.get_terminal_size().columns - 1]
+        if text != shown:
+            print(f"{_CLEAR_LINE}{text}", end="", file=sys.stderr, flush=True)
+            _open_lines.add(sys.stderr)
+            shown = text
+
+    try:
+        yield advance
+    finally:
+        _end_open_line()
+
+
+def _log_tenths(label: str, clock: Callable[[], float]) -> ProgressFunction:
+    began: float | None = None
+    logged = 0
+
+    def advance(done: int, total: int, detail: str = "") -> None:
+        nonlocal began, logged
+        began = clock() if began is None else began
+        tenth = _percent(done, total) // 10
+        if tenth > logged and clock() - began >= _QUIET_S:
+            logged = tenth
+            print(f"{label}: {_percent(done, total)} % {detail}".rstrip(), file=sys.stderr, flush=True)
+
+    return advance
+
+
+def _percent(done: int, total: int) -> int:
+    return min(100, 100 * done // total) if total else 100
+
+
+def _end_open_line() -> None:
+    """Clear a line of progress that has no end yet, before anything else is written to the terminal."""
+    while _open_lines:
+        print(_CLEAR_LINE, end="", file=_open_lines.pop(), flush=True)
 
 
 def _paint(text: str, code: str, stream: IO[str]) -> str:

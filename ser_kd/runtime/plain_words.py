@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from ser_kd.contracts.errors import ConfigError
@@ -9,7 +10,7 @@ from ser_kd.runtime.faults import suggest
 
 
 def split_plain_words(verb: str, words: Sequence[str], keys: Sequence[str]) -> tuple[dict[str, str], list[str], list[ConfigError]]:
-    """Split ``key=value`` words from bare ones.
+    """Split ``key=value`` words from bare ones; a path is bare even where it holds a ``=``, once a folder stands before it.
 
     Args:
         verb: The verb, for messages.
@@ -23,7 +24,8 @@ def split_plain_words(verb: str, words: Sequence[str], keys: Sequence[str]) -> t
     bare, faults = [], []
     for word in words:
         key, sign, value = word.partition("=")
-        if not sign:
+        # Run folders are called fold=0/seed=0, so a word may be a path with = in it; no key has a slash.
+        if not sign or "/" in key or os.sep in key:
             bare.append(word)
         elif key not in keys:
             remedy = suggest(key, keys) or f"'ser-kd {verb} --help' describes the keys"

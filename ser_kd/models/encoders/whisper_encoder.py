@@ -115,8 +115,9 @@ class WhisperEncoder(PretrainedModule):
         self.check_has_weights()
         decibels, mask = take_frames(features, self.model.config.num_mel_bins, "WhisperEncoder")
         longest = 2 * self.model.config.max_source_positions
-        decibels = decibels[:, : max(decibels.shape[1] - 1, 1)]
-        if decibels.shape[1] > longest:
+        exporting = torch.compiler.is_exporting()  # an exported graph must hold for any length, so it does not look at it
+        decibels = decibels[:, :-1] if exporting or decibels.shape[1] > 1 else decibels
+        if not exporting and decibels.shape[1] > longest:
             raise ShapeError(
                 "Whisper hears at most 30 s.",
                 expected=f"at most {longest} log-mel frames",

@@ -74,3 +74,10 @@ def test_shared_parameters_count_once():
     assert count_parameters(model)["total"] == 15
     assert set(freeze(model, ["1"])) == {"1.weight", "1.bias"}
     assert not model[0].weight.requires_grad
+
+
+def test_a_model_that_is_frozen_as_a_whole_can_be_put_into_training():
+    model = SpeechModel(Waves(), Samples(), head=LinearHead, classes=2)
+    model.requires_grad_(False)
+    model.train()
+    assert not any(module.training for module in model.modules() if list(module.parameters()))

@@ -90,3 +90,46 @@ def test_progress_shows_a_bar_in_a_terminal_once_there_is_something_to_do(monkey
     with console.progress("decoding") as advance:
         advance(1, 2)
     assert "decoding" in terminal.getvalue()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_a_log_hears_of_long_work_at_every_tenth(capsys):
+    clock = Clock()
+    with console.progress("predicting", clock) as advance:
+        for done in range(1, 1001):
+            advance(done, 1000, f"({done} s)")
+            clock.seconds += 0.02  # five seconds are over at a quarter
+    assert capsys.readouterr().err.splitlines() == ["predicting: 25 % (252 s)"] + [
+        f"predicting: {tenth} % ({tenth}0 s)" for tenth in range(30, 101, 10)
+    ]
+
+
+def test_without_rich_a_terminal_gets_one_line_that_words_do_not_run_into(monkeypatch):
+    terminal = use_terminal(monkeypatch)
+    monkeypatch.setattr(console.importlib.util, "find_spec", lambda name: None)
+    with console.progress("predicting") as advance:
+        advance(1, 4, "(1 s)")
+        console.show("a row")
+        advance(2, 4, "(2 s)")
+        console.tell("a message")
+    assert terminal.getvalue() == (
+        "\r\x1b[Kpredicting 25 % (1 s)" "\r\x1b[K" "a row\n" "\r\x1b[Kpredicting 50 % (2 s)" "\r\x1b[K" "a message\n"
+    )  # fmt: skip
+
+
+def test_data_in_a_pipe_stay_there_beside_a_bar_in_a_terminal(monkeypatch):
+    terminal = use_terminal(monkeypatch)
+    pipe = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", pipe)
+    with console.progress("predicting") as advance:
+        advance(1, 4)
+        console.show('{"a": 1}')
+    assert pipe.getvalue() == '{"a": 1}\n'
+    assert "predicting" in terminal.getvalue()
