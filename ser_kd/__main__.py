@@ -84,6 +84,7 @@ VERBS: dict[str, Verb] = {
         "turn a finished run into ONNX files from raw waveform to answer, and sign them off",
         "ser-kd export run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 precision=[fp32,int8]",
         root="export",
+    ),
     "predict": Verb(
         "tell the emotion in recordings with a model file; needs no torch",
         "ser-kd predict model.onnx recordings/ format=jsonl",

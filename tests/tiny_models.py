@@ -14,7 +14,8 @@ from ser_kd.deploy.model_metadata import ModelMetadata
 RATE = 1000
 LABELS = ["loud", "middle", "quiet"]
 METADATA = ModelMetadata(
-    output="probabilities", labels=LABELS, dimensions=[], sample_rate_hz=RATE, minimum_samples=50, window_samples=400, padding="masked",
+    output="probabilities", labels=LABELS, dimensions=[], sample_rate_hz=RATE, minimum_samples=50, window_samples=400,
+    padding="masked", crops=False,
     precision="fp32", calibration_temperature=1.0, experiment="tiny/levels", identity="abc123", fold=0, seed=0, corpus="demo",
     protocol="by_speaker", protocol_fingerprint="0123456789ab",
 )  # fmt: skip

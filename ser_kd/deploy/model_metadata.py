@@ -32,6 +32,7 @@ class ModelMetadata:
         minimum_samples: Shortest waveform the model answers.
         window_samples: Stretch in which longer recordings are heard: the fixed clip, or the longest training clip.
         padding: What the graph does with a clip, in words.
+        crops: Whether the graph cuts what is longer than ``window_samples``.
         precision: ``fp32``, ``int8`` or ``fp16``.
         calibration_temperature: What the logits are divided by within the graph; 1 where nothing was fitted.
         experiment: ``<paper_slug>/<variant>``.
@@ -56,6 +57,7 @@ class ModelMetadata:
     minimum_samples: int
     window_samples: int
     padding: str
+    crops: bool
     precision: str
     calibration_temperature: float
     experiment: str
@@ -128,6 +130,8 @@ class ModelMetadata:
         for name, is_right in kinds.items():
             if not is_right(getattr(self, name)):
                 raise _damaged(source, f"{PREFIX}{name} is {getattr(self, name)!r}")
+        if not isinstance(self.crops, bool):
+            raise _damaged(source, f"{PREFIX}crops is {self.crops!r}")
         if self.precision not in PRECISIONS or self.output not in ("probabilities", "dimensions") or not self.answers:
             raise _damaged(source, f"output {self.output!r}, precision {self.precision!r}, {len(self.answers)} names")
         if len(set(self.answers)) != len(self.answers) or (self.output == "dimensions" and sorted(self.dimensions) != sorted(DIMENSIONS)):

@@ -19,6 +19,7 @@ from torch import Tensor
 from ser_kd.contracts.errors import ParityError
 from ser_kd.deploy.graph_parts import BOUNDARY
 from ser_kd.deploy.model_metadata import ModelMetadata
+from ser_kd.deploy.onnx_model import INPUTS
 from ser_kd.deploy.sparse_constants import shrink_sparse_constants
 from ser_kd.deploy.speech_graph import SpeechGraph
 from ser_kd.storage.atomic import replace_file
@@ -26,7 +27,6 @@ from ser_kd.storage.atomic import replace_file
 OPSET = 20
 """ONNX operator set of every export; onnxruntime reads it from 1.17 on."""
 
-INPUTS = ("waveform", "length")
 LARGEST_FOLDED = 4096
 """Elements of the largest constant that is computed at export instead of at loading."""
 

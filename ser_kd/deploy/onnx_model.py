@@ -95,13 +95,28 @@ class OnnxModel:
         Raises:
             DataError: If ONNX Runtime fails or answers anything but finite numbers, one for each name.
         """
-        feeds = {"waveform": waveform[None], "length": np.array([len(waveform)], dtype=np.int64)}
+        answers, embeddings = self.answer_batch([waveform])
+        return answers[0], embeddings[0]
+
+    def answer_batch(self, waveforms: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Ask for several clips at once.
+
+        Args:
+            waveforms: B arrays (T,) float32 at the model's rate, each at least ``metadata.minimum_samples``.
+
+        Returns:
+            (B, C) probabilities or (B, 3) dimensions, and the embeddings, (B, D); float32.
+
+        Raises:
+            DataError: If ONNX Runtime fails or answers anything but finite numbers, one for each name.
+        """
+        feeds = pad_clips(waveforms)
         try:
             answer, embedding = self._session.run([self.metadata.output, "embedding"], feeds)
         except Exception as fault:  # ONNX Runtime's own kinds share no other ancestor
             raise DataError(
                 "The model cannot answer.",
-                expected=f"an answer to {len(waveform) / self.metadata.sample_rate_hz:.2f} s of audio",
+                expected=f"an answer to {feeds['waveform'].shape[1] / self.metadata.sample_rate_hz:.2f} s of audio",
                 got=f"{self.path}: {_first_line(fault)}",
                 remedy="take shorter windows (window_s=…), or export the run again",
             ) from fault
@@ -113,7 +128,25 @@ class OnnxModel:
                 got=f"{self.path}, {self.metadata.precision}, on {self.providers[0]}",
                 remedy="export the run again with precision=fp32",
             )
-        return answer[0].astype(np.float32), embedding[0].astype(np.float32)
+        return answer.astype(np.float32), embedding.astype(np.float32)
+
+
+def pad_clips(waveforms: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Put clips into a batch as the graph takes it.
+
+    Args:
+        waveforms: B arrays (T,) float32.
+
+    Returns:
+        ``waveform`` (B, T) float32, zero behind each clip, and ``length`` (B,) int64.
+    """
+    lengths = np.array([len(waveform) for waveform in waveforms], dtype=np.int64)
+    if len(waveforms) == 1:
+        return {"waveform": np.asarray(waveforms[0], dtype=np.float32)[None], "length": lengths}
+    batch = np.zeros((len(waveforms), int(lengths.max())), dtype=np.float32)
+    for row, waveform in zip(batch, waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    return {"waveform": batch, "length": lengths}
 
 
 def _check_providers(wanted: Sequence[str], reason: str = "") -> None:

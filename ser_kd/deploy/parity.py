@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.export_record import Gate
 from ser_kd.contracts.outputs import Outputs
-from ser_kd.deploy.onnx_session import feed, open_session
+from ser_kd.deploy.onnx_model import OnnxModel
 from ser_kd.metrics.panel import MetricPanel
 
 JUDGED = ("ua", "wa", "f1_macro", "calibration_error")
@@ -48,30 +47,25 @@ class JudgedClips:
 
 
 def compare_with_torch(
-    path: Path,
+    model: OnnxModel,
     clips: JudgedClips,
-    shortest: int,
     ask_torch: Callable[[np.ndarray], Tensor],
-    provider: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, float]:
     """Compare a file with the trained model, clip by clip from the raw waveform.
 
     Args:
-        path: Model file.
+        model: The file, opened.
         clips: Real clips.
-        shortest: Samples of the shortest clip the file promises to answer.
         ask_torch: Gives the trained model's answer (C,) about one waveform (T,).
-        provider: Execution provider.
         progress: Called with (done, in all).
 
     Returns:
         The metrics of ``ExportedFile``.
     """
-    session = open_session(path, provider=provider)
 
     def ask(waveforms: Sequence[np.ndarray]) -> Tensor:
-        return torch.from_numpy(session.run(None, feed(waveforms))[0])
+        return torch.from_numpy(model.answer_batch(waveforms)[0])
 
     found = []
     for number, waveform in enumerate(clips.waveforms):
@@ -84,11 +78,11 @@ def compare_with_torch(
         metrics["argmax_agreement"] = float((answers.argmax(dim=1) == clips.reference.argmax(dim=1)).double().mean())
     ragged = _choose_ragged(clips.waveforms)
     metrics["ragged_difference"] = float((ask([clips.waveforms[row] for row in ragged]) - answers[ragged]).abs().max())
-    short = np.ascontiguousarray(clips.waveforms[0][:shortest])
+    short = np.ascontiguousarray(clips.waveforms[0][: model.metadata.minimum_samples])
     metrics["shortest_difference"] = float((ask([short])[0] - ask_torch(short)).abs().max())
-    own, model = judge_answers(answers, clips), judge_answers(clips.reference, clips)
+    own, trained = judge_answers(answers, clips), judge_answers(clips.reference, clips)
     for name, value in own.items():
-        metrics |= {name: value, f"{name}_torch": model[name], f"{name}_change": value - model[name]}
+        metrics |= {name: value, f"{name}_torch": trained[name], f"{name}_change": value - trained[name]}
     return metrics
 
 

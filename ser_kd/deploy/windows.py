@@ -14,9 +14,6 @@ from ser_kd.deploy.model_metadata import ModelMetadata
 WindowLength = float | Literal["whole"] | None
 """Seconds; ``whole`` hears a recording as one piece; None takes the model's own window."""
 
-_FIXED_CLIPS = ("center", "centre", "right")
-"""How ``padding`` begins in a model that hears clips of one length: what is longer would be cut by the graph."""
-
 
 class WindowCutter:
     """Windows of one length, begun every hop; the last one ends where the recording ends.
@@ -95,7 +92,7 @@ def resolve_window(metadata: ModelMetadata, window_s: WindowLength, hop_s: float
             a hop but no window.
     """
     rate = metadata.sample_rate_hz
-    is_fixed = metadata.padding.lower().startswith(_FIXED_CLIPS)
+    crops = metadata.crops
     if window_s == "whole":
         if hop_s is not None:
             raise ConfigError(
@@ -104,19 +101,19 @@ def resolve_window(metadata: ModelMetadata, window_s: WindowLength, hop_s: float
                 got=f"hop_s={hop_s:g}",
                 remedy="leave hop_s out",
             )
-        # A fixed clip is the most that such a graph hears, so whole means windows for what is longer.
-        if is_fixed:
+        # The window is the most that such a graph hears.
+        if crops:
             raise ConfigError(
-                "The model hears clips of one length.",
+                "The model cuts what is longer than its own window.",
                 expected=f"window_s up to {metadata.window_samples / rate:.2f}",
                 got=f"window_s=whole, padding: {metadata.padding}",
                 remedy="leave window_s out",
             )
         return None, 1
     window = metadata.window_samples if window_s is None else _to_samples("window_s", window_s, rate)
-    longest = metadata.window_samples if is_fixed else math.inf
+    longest = metadata.window_samples if crops else math.inf
     if not metadata.minimum_samples <= window <= longest:
-        upper = f" to {longest / rate:.2f}" if is_fixed else " or more"
+        upper = f" to {longest / rate:.2f}" if crops else " or more"
         raise ConfigError(
             "The model cannot hear such a window.",
             expected=f"window_s {metadata.minimum_samples / rate:.3f}{upper}",

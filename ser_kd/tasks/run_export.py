@@ -19,7 +19,7 @@ from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.deploy.model_metadata import ModelMetadata
 from ser_kd.deploy.onnx_export import ExportedGraph, export_graph, write_model
-from ser_kd.deploy.onnx_session import choose_provider, feed
+from ser_kd.deploy.onnx_model import OnnxModel, pad_clips
 from ser_kd.deploy.parity import JudgedClips, compare_with_torch, judge_answers, make_gates
 from ser_kd.deploy.quantize import choose_method, convert_to_half, quantize_dynamically, quantize_statically
 from ser_kd.deploy.speech_graph import FittedClip, SpeechGraph
@@ -104,6 +104,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
         minimum_samples=max(1, round(request.minimum_s * data.sample_rate_hz)),
         window_samples=window,
         padding=graph.clip.describe(data.sample_rate_hz),
+        crops=data.clip_samples is not None,
         precision="fp32",
         calibration_temperature=temperature,
         experiment=run_record.experiment,
@@ -163,23 +164,34 @@ def _make_file(
     request: ExportRequest,
 ) -> ExportedFile:
     path = request.out / f"model_{precision}.onnx"
-    provider = choose_provider(precision)
-    file = ExportedFile(precision, path.name, 0, exported.exporter, exported.opset, provider, len(clips))
+    file = ExportedFile(precision, path.name, 0, exported.exporter, exported.opset, "", len(clips))
     console.note(f"making {path.name}")
     write_model(_convert(precision, exported.proto, data, request, file), replace(metadata, precision=precision), path)
     file.bytes = path.stat().st_size
+    opened = _open(path, precision, file)
 
     def ask_torch(waveform: np.ndarray) -> torch.Tensor:
-        fed = feed([waveform])
+        fed = pad_clips([waveform])
         with torch.no_grad():
             return graph(torch.from_numpy(fed["waveform"]), torch.from_numpy(fed["length"]))[metadata.output][0]
 
     with console.progress(f"comparing {path.name} with torch") as progress:
-        file.metrics = compare_with_torch(path, clips, metadata.minimum_samples, ask_torch, provider, progress)
+        file.metrics = compare_with_torch(opened, clips, ask_torch, progress)
     file.gates = make_gates(file.metrics, request.gates.get(precision, {}))
-    if precision == "fp16" and provider != "CUDAExecutionProvider":
-        file.notes.append("fp16 is for the CUDA provider, which this machine does not have: it was judged on the CPU")
     return file
+
+
+def _open(path: Path, precision: str, file: ExportedFile) -> OnnxModel:
+    """Open a file as whoever predicts does; fp16 on the CPU where there is no CUDA, which is noted."""
+    try:
+        opened = OnnxModel(path)
+    except ConfigError as fault:
+        if precision != "fp16":
+            raise
+        file.notes.append(f"fp16 is for the CUDA provider, and here {fault.got}: it was judged on the CPU")
+        opened = OnnxModel(path, "cpu")
+    file.provider = opened.providers[0]
+    return opened
 
 
 def _convert(precision: str, proto: onnx.ModelProto, data: SpeechDataModule, request: ExportRequest, file: ExportedFile) -> onnx.ModelProto:
@@ -197,7 +209,7 @@ def _convert(precision: str, proto: onnx.ModelProto, data: SpeechDataModule, req
     file.calibration_clips = [train.utterances[number].id for number in chosen]
     file.calibration_speakers = sorted({train.utterances[number].speaker for number in chosen})
     waveforms = Waveforms(train)
-    return quantize_statically(proto, [feed([waveforms[number]]) for number in chosen])
+    return quantize_statically(proto, [pad_clips([waveforms[number]]) for number in chosen])
 
 
 def _list_licences(model: SpeechModel, data: SpeechDataModule, run_record: RunRecord, request: ExportRequest) -> list[str]:

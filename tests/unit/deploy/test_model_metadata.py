@@ -7,7 +7,7 @@ from ser_kd.deploy.model_metadata import ModelMetadata
 
 METADATA = ModelMetadata(
     output="probabilities", labels=["angry", "happy", "sad"], dimensions=[], sample_rate_hz=16_000, minimum_samples=1600,
-    window_samples=84_351, padding="centred in 84,351 samples", precision="fp32", calibration_temperature=1.25,
+    window_samples=84_351, padding="centred in 84,351 samples", crops=True, precision="fp32", calibration_temperature=1.25,
     experiment="wav_to_mfcc/ce_kl", identity="d98f54", fold=0, seed=0, corpus="ravdess", protocol="ravdess_actors5",
     protocol_fingerprint="d9e3a408e093",
     teachers=["wav_to_mfcc/teacher_scratch"], licences=["RAVDESS: CC BY-NC-SA 4.0"], exporter="torch.onnx", opset=20, ser_kd="0.1.0",

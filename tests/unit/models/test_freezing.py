@@ -76,8 +76,15 @@ def test_shared_parameters_count_once():
     assert not model[0].weight.requires_grad
 
 
-def test_a_model_that_is_frozen_as_a_whole_can_be_put_into_training():
-    model = SpeechModel(Waves(), Samples(), head=LinearHead, classes=2)
-    model.requires_grad_(False)
+class RestingModel(Model):
+    def train(self, mode=True):
+        super().train(mode)
+        rest_frozen_modules(self)
+        return self
+
+
+def test_a_model_that_rests_by_itself_may_be_frozen_as_a_whole():
+    model = RestingModel().requires_grad_(False)
     model.train()
-    assert not any(module.training for module in model.modules() if list(module.parameters()))
+    assert not any(part.training for part in model.modules())
+    assert model.requires_grad_(True).train().training
