@@ -141,6 +141,9 @@ def prepare_for_export(model: SpeechModel) -> SpeechModel:
         if isinstance(module, ConvolutionalStft):
             module.form = "factored"
         if parametrize.is_parametrized(module):
+            # torch makes a class for each parametrised module and a copy shares it: resolved there, the original would lose its weights
+            shared = type(module)
+            module.__class__ = type(shared.__name__, shared.__bases__, dict(shared.__dict__))
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(module, name)
     return model.requires_grad_(False)

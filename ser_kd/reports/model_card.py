@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -89,8 +90,19 @@ def render_model_card(
     parts.append(render_markdown(latencies).rstrip() if latencies else "Not measured yet: `ser-kd benchmark RUN_FOLDER`.")
     warned = tuple(run.protocol.warnings) + tuple(note for file in export.files for note in file.notes) + tuple(export.notes)
     parts += ["## Limits", "\n".join(f"* {text}" for text in (*LIMITS, *warned))]
-    parts.append(f"Made by `{export.command}`; trained by `{run.command}` (revision {run.git_revision or 'unknown'}).")
+    made, trained = hide_folders(export.command), hide_folders(run.command)
+    parts.append(f"Made by `{made}`; trained by `{trained}` (revision {run.git_revision or 'unknown'}).")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def hide_folders(command: str) -> str:
+    """Shorten absolute paths in a command to their last part: a card is read elsewhere.
+
+    Example:
+        >>> hide_folders("ser-kd train fold=0 corpus.root=/home/me/data/ravdess")
+        'ser-kd train fold=0 corpus.root=…/ravdess'
+    """
+    return re.sub(r"(?<![\w.…])/(?:[^\s/'\"]+/)*([^\s/'\"]+)", r"…/\1", command)
 
 
 def _make_head(run: RunRecord) -> str:

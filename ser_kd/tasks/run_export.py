@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 
 from ser_kd import __version__
@@ -34,6 +33,9 @@ from ser_kd.runtime.recording import now
 from ser_kd.storage.atomic import write_text
 from ser_kd.tasks.exported_clips import Waveforms, ask_model, choose_calibration_clips
 from ser_kd.tasks.finished_runs import load_student, open_run_data
+
+SAME_SCORE = 1e-6
+"""By how much the trained model's UA may differ from its record: not by a clip."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
     )  # fmt: skip
     console.note("asking the trained model about validation and test")
     temperature, clips = _judge_in_torch(model, data, request.calibrate, record)
+    _check_own_score(run_record, record, clips)
     graph = SpeechGraph(model, FittedClip(data.clip_samples, data.padding), temperature)
     window = data.clip_samples or max(data.dataset("train").lengths)
     console.note("exporting")
@@ -147,6 +150,18 @@ def _judge_in_torch(model: SpeechModel, data: SpeechDataModule, calibrate: bool,
     return temperature, clips
 
 
+def _check_own_score(run_record: RunRecord, record: ExportRecord, clips: JudgedClips) -> None:
+    """Warn where the trained model no longer scores what its record says."""
+    then = run_record.metrics.get("test/ua")
+    if then is None or record.checkpoint != "best" or not clips.classes:
+        return
+    now_scored = judge_answers(clips.reference, clips)["ua"]
+    if abs(now_scored - then) > SAME_SCORE:
+        note = f"the trained model scores UA {now_scored:.4f} on the test split and its record says {then:.4f}: other packages or hardware?"
+        record.notes.append(note)
+        console.warn(note)
+
+
 def _note_calibration(record: ExportRecord, split: str, clips: JudgedClips, temperature: float) -> None:
     """Note calibration error and log loss of logits, with the temperature and without."""
     for ending, divisor in (("_before", 1.0), ("", temperature)):
@@ -166,7 +181,7 @@ def _make_file(
     path = request.out / f"model_{precision}.onnx"
     file = ExportedFile(precision, path.name, 0, exported.exporter, exported.opset, "", len(clips))
     console.note(f"making {path.name}")
-    write_model(_convert(precision, exported.proto, data, request, file), replace(metadata, precision=precision), path)
+    write_model(_convert(precision, exported, data, request, file).proto, replace(metadata, precision=precision), path)
     file.bytes = path.stat().st_size
     opened = _open(path, precision, file)
 
@@ -194,22 +209,24 @@ def _open(path: Path, precision: str, file: ExportedFile) -> OnnxModel:
     return opened
 
 
-def _convert(precision: str, proto: onnx.ModelProto, data: SpeechDataModule, request: ExportRequest, file: ExportedFile) -> onnx.ModelProto:
+def _convert(precision: str, exported: ExportedGraph, data: SpeechDataModule, request: ExportRequest, file: ExportedFile) -> ExportedGraph:
+    """Give the graph in the wanted precision, and note in the file's record how it was made."""
+    proto = exported.proto
     if precision == "fp32":
-        return proto
+        return exported
     if precision == "fp16":
         file.method = "float16 behind the front-end"
-        return convert_to_half(proto)
+        return replace(exported, proto=convert_to_half(proto))
     if (choose_method(proto) if request.method == "auto" else request.method) == "dynamic":
         file.method = "dynamic int8 of matrix products"
-        return quantize_dynamically(proto)
+        return replace(exported, proto=quantize_dynamically(proto))
     train = data.dataset("train")
     chosen = choose_calibration_clips(train, request.calibration_clips)
     file.method = f"static int8 (QDQ) of convolutions and matrix products behind the front-end, ranges of {len(chosen)} training clips"
     file.calibration_clips = [train.utterances[number].id for number in chosen]
-    file.calibration_speakers = sorted({train.utterances[number].speaker for number in chosen})
+    file.calibration_speakers = sorted({train.utterances[number].speaker for number in chosen}, key=lambda name: (len(name), name))
     waveforms = Waveforms(train)
-    return quantize_statically(proto, [pad_clips([waveforms[number]]) for number in chosen])
+    return replace(exported, proto=quantize_statically(proto, [pad_clips([waveforms[number]]) for number in chosen]))
 
 
 def _list_licences(model: SpeechModel, data: SpeechDataModule, run_record: RunRecord, request: ExportRequest) -> list[str]:
