@@ -80,6 +80,10 @@ VERBS: dict[str, Verb] = {
         "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 corpus=emodb corpus.root=$EMODB",
         root="evaluate",
     ),
+    "benchmark": Verb(
+        "measure latency, memory and sizes of models, in torch and onnxruntime, one beside another",
+        "ser-kd benchmark runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 teacher=wav_to_mfcc/teacher",
+    ),
     "report": Verb(
         "make one page of tables, curves and matrices from the records of runs",
         "ser-kd report",

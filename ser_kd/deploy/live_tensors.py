@@ -121,7 +121,7 @@ def measure_live_tensors(path: Path, inputs: Mapping[str, NDArray]) -> LiveTenso
     graph = graph_file.graph
     sizes = _measure_sizes(graph_file, inputs)
     steps = [
-        Step(f"{node.op_type} {node.name}".strip(), tuple(_read_by(node)), tuple(filter(None, node.output)), node.op_type in VIEWS)
+        Step(f"{node.op_type} {node.name}".strip(), tuple(list_reads(node)), tuple(filter(None, node.output)), node.op_type in VIEWS)
         for node in graph.node
         if node.op_type != "Constant"
     ]
@@ -144,12 +144,12 @@ def _measure_sizes(model: onnx.ModelProto, inputs: Mapping[str, NDArray]) -> dic
     return {name: value.tensor_size_in_bytes() for name, value in zip(names, answered, strict=True) if value.is_tensor()}
 
 
-def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+def list_reads(node: onnx.NodeProto) -> Iterator[str]:
     """List what a node reads, for loops and branches also what their bodies read of the graph around them."""
     yield from filter(None, node.input)
     for body in _bodies(node):
         own = {name for inner in body.node for name in inner.output} | {value.name for value in (*body.input, *body.initializer)}
-        yield from (name for inner in body.node for name in _read_by(inner) if name not in own)
+        yield from (name for inner in body.node for name in list_reads(inner) if name not in own)
         yield from (output.name for output in body.output if output.name not in own)
 
 
@@ -162,7 +162,9 @@ def _bodies(node: onnx.NodeProto) -> Iterable[Any]:
 
 
 def _measure_weights(graph: onnx.GraphProto) -> int:
-    constants = [attribute.t for node in graph.node if node.op_type == "Constant" for attribute in node.attribute if attribute.name == "value"]
+    constants = [
+        attribute.t for node in graph.node if node.op_type == "Constant" for attribute in node.attribute if attribute.name == "value"
+    ]
     return sum(_tensor_bytes(tensor) for tensor in [*graph.initializer, *constants])
 
 

@@ -30,9 +30,7 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def open_session(
-    model: Path | bytes, options: onnxruntime.SessionOptions, providers: Sequence[str] = CPU
-) -> onnxruntime.InferenceSession:
+def open_session(model: Path | bytes, options: onnxruntime.SessionOptions, providers: Sequence[str] = CPU) -> onnxruntime.InferenceSession:
     """Open a session.
 
     Raises:

@@ -43,6 +43,11 @@ def warn(text: str) -> None:
     print(f"{_paint('warning:', _YELLOW, sys.stderr)} {text}", file=sys.stderr, flush=True)
 
 
+def step(text: str) -> None:
+    """Print on the error stream how far a long task is, so that the output holds only what was asked for."""
+    print(_paint(text, _DIM, sys.stderr), file=sys.stderr, flush=True)
+
+
 def show_error(error: BaseException) -> None:
     """Print an error on the error stream: ours as it is, its first line red; any other with its type's name."""
     text = str(error) if isinstance(error, SerKdError) else f"{type(error).__name__}: {error}"
