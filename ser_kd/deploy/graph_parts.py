@@ -69,7 +69,7 @@ def cut_at_features(path: Path, folder: Path) -> GraphParts | None:
     known = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
     frontend_outputs = [onnx.ValueInfoProto(name=name) for name in crossing]
     frontend = _write_part(model, front, constants, inputs, frontend_outputs, folder / "frontend.onnx")
-    boundary = [known[name] if name in known else told for name, told in zip(crossing, _ask_types(frontend), strict=True)]
+    boundary = [known.get(name, told) for name, told in zip(crossing, _ask_types(frontend), strict=True)]
     direct = {name for node in behind for name in list_reads(node)}
     network_inputs = [*boundary, *(value for value in inputs if value.name in direct)]
     outputs = [output for output in model.graph.output if output.name not in made_in_front]

@@ -74,8 +74,8 @@ def engine_table(record: BenchmarkRecord) -> Table:
     notes = (
         "MB: 10^6 bytes; size: the model file, for torch its tensors; load: until a session in a fresh process can answer, for torch "
         "building the model and reading its weights (and compiling it)",
-        "live: most intermediate tensors alive at once in the graph as onnxruntime optimises it, weights and waveform apart; process: highest "
-        "resident memory of a fresh process above one that runs a model handing its inputs on; one thread",
+        "live: most intermediate tensors alive at once in the graph as onnxruntime optimises it, weights and waveform apart; process: "
+        "highest resident memory of a fresh process above one that runs a model handing its inputs on; one thread",
         *(f"{engine.system} in {engine.engine}: {note}" for engine in record.engines for note in engine.notes),
     )
     return Table((Column("system"), Column("engine"), *_numbers(heads)), tuple(rows), notes, "Sizes and memory")

@@ -10,16 +10,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from ser_kd.contracts.benchmark_record import BenchmarkRecord
-from ser_kd.reports.style import INK, MUTED, ROLE_MARKERS, SERIES, SURFACE, in_house_style, tidy_axes
+from ser_kd.reports.style import INK, MUTED, SERIES, in_house_style, tidy_axes
 
 REFERENCE_S = 5.27
 """The length that is drawn is the measured one nearest to this, the fixed clip of system 000."""
 
 _LARGEST_AREA = 520.0
 _LEAST_AREA = 14.0
+_NEAR_POINTS = 12.0
 _ENGINE_NAMES = {"onnx_fp32": "ONNX fp32", "onnx_int8": "ONNX int8", "eager": "eager", "compiled": "compiled"}
 
 
@@ -98,7 +100,7 @@ def plot_pareto(points: Sequence[ParetoPoint], title: str, notes: Sequence[str] 
         title: Heading.
         notes: Sentences below the figure.
     """
-    wrapped = [line for note in notes for line in textwrap.wrap(note, 108)]
+    wrapped = [line for note in notes for line in textwrap.wrap(note, 126)]
     figure = Figure(figsize=(6.6, 4.2 + 0.15 * len(wrapped)))
     FigureCanvasAgg(figure)  # labels are placed by their drawn size
     height = figure.get_size_inches()[1]
@@ -160,24 +162,20 @@ def _place_labels(figure: Figure, axes: Axes, points: Sequence[ParetoPoint], lar
     taken = [Bbox.from_bounds(x - r, y - r, 2 * r, 2 * r) for (x, y), r in zip(centres, radii, strict=True)]
     for place in sorted(range(len(points)), key=lambda number: points[number].latency_ms):
         point, radius = points[place], radii[place]
-        chosen = None
         for dx, dy, side, base in _around(radius / per_point):
             text = axes.annotate(
-                point.label, (point.latency_ms, point.accuracy), xytext=(dx, dy), textcoords="offset points", ha=side, va=base, fontsize=7.5,
-                color=INK if id(point) in best else MUTED, zorder=6,
+                point.label, (point.latency_ms, point.accuracy), xytext=(dx, dy), textcoords="offset points", ha=side, va=base,
+                fontsize=7.5, color=INK if id(point) in best else MUTED, zorder=6,
                 arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 0, "shrinkB": radius / per_point},
             )  # fmt: skip
-            if max(abs(dx), abs(dy)) < radius / per_point + 12 and text.arrow_patch is not None:
+            if max(abs(dx), abs(dy)) < radius / per_point + _NEAR_POINTS and text.arrow_patch is not None:
                 text.arrow_patch.set_visible(False)
-            box = Bbox(text.get_tightbbox(renderer)) if False else text.get_window_extent(renderer).padded(1.5)
+            box = Text.get_window_extent(text, renderer).padded(1.5)  # without the line to its marker
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(box.overlaps(other) for other in taken):
-                chosen = text
                 taken.append(box)
                 break
-            text.remove()
-        if chosen is None:  # so many points that none is free: the list in the table names them
-            continue
+            text.remove()  # where none is free, among very many points, the tables name it
 
 
 def _around(radius: float) -> list[tuple[float, float, str, str]]:

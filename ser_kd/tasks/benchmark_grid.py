@@ -134,9 +134,8 @@ def _prepare_cells(systems: Sequence[System], asked: BenchmarkArguments, folder:
                 if path not in parts:
                     parts[path] = cut_at_features(path, folder / f"parts_{number}_{path.stem}")
                     if parts[path] is None:
-                        found.left_out.append(
-                            f"{system.record.name}, {engine.precision}: front-end and network apart, for its graph names no tensor '{FEATURES}'"
-                        )
+                        why = f"no tensor of its graph is called '{FEATURES}'"
+                        found.left_out.append(f"{system.record.name}, {engine.precision}: front-end and network apart: {why}")
                 record.size_bytes = path.stat().st_size
                 cells.append(_Cell(system, engine, record, None, path, parts[path]))
     return cells
