@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from ser_kd.contracts.benchmark_record import BenchmarkRecord
-from ser_kd.reports.style import INK, MUTED, SERIES, in_house_style, tidy_axes
+from ser_kd.reports.style import INK, MUTED, SERIES, SURFACE, in_house_style, tidy_axes
 
 REFERENCE_S = 5.27
 """The length that is drawn is the measured one nearest to this, the fixed clip of system 000."""
@@ -100,7 +100,7 @@ def plot_pareto(points: Sequence[ParetoPoint], title: str, notes: Sequence[str] 
         title: Heading.
         notes: Sentences below the figure.
     """
-    wrapped = [line for note in notes for line in textwrap.wrap(note, 126)]
+    wrapped = [line for note in notes for line in textwrap.wrap(note, 120)]
     figure = Figure(figsize=(6.6, 4.2 + 0.15 * len(wrapped)))
     FigureCanvasAgg(figure)  # labels are placed by their drawn size
     height = figure.get_size_inches()[1]
@@ -111,7 +111,7 @@ def plot_pareto(points: Sequence[ParetoPoint], title: str, notes: Sequence[str] 
     largest = max(point.size_bytes for point in points) or 1
     front = find_pareto_front(points)
     _draw_front(axes, front)
-    for point in points:
+    for point in sorted(points, key=lambda p: -p.size_bytes):  # small ones in front of large ones
         area = max(_LEAST_AREA, _LARGEST_AREA * point.size_bytes / largest)
         colour, marker = colours[point.system], "s" if point.role == "teacher" else "o"
         axes.scatter(point.latency_ms, point.accuracy, s=area, color=colour, marker=marker, alpha=0.35, linewidth=0, zorder=3)
@@ -166,10 +166,12 @@ def _place_labels(figure: Figure, axes: Axes, points: Sequence[ParetoPoint], lar
             text = axes.annotate(
                 point.label, (point.latency_ms, point.accuracy), xytext=(dx, dy), textcoords="offset points", ha=side, va=base,
                 fontsize=7.5, color=INK if id(point) in best else MUTED, zorder=6,
+                bbox={"facecolor": SURFACE, "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
                 arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 0, "shrinkB": radius / per_point},
             )  # fmt: skip
             if max(abs(dx), abs(dy)) < radius / per_point + _NEAR_POINTS and text.arrow_patch is not None:
                 text.arrow_patch.set_visible(False)
+            text.update_positions(renderer)
             box = Text.get_window_extent(text, renderer).padded(1.5)  # without the line to its marker
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(box.overlaps(other) for other in taken):
