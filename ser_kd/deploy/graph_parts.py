@@ -17,11 +17,6 @@ FEATURES = "features"
 FEATURE_LENGTHS = "feature_lengths"
 """Name of its (B,) valid frames."""
 
-_ONNX_TYPES = {
-    "float": onnx.TensorProto.FLOAT, "double": onnx.TensorProto.DOUBLE, "float16": onnx.TensorProto.FLOAT16, "bool": onnx.TensorProto.BOOL,
-    "int64": onnx.TensorProto.INT64, "int32": onnx.TensorProto.INT32, "int8": onnx.TensorProto.INT8, "uint8": onnx.TensorProto.UINT8,
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class GraphParts:
@@ -67,9 +62,10 @@ def cut_at_features(path: Path, folder: Path) -> GraphParts | None:
     crossing = [FEATURES, *(name for name in crossing if name != FEATURES)]
     inputs = list(model.graph.input)
     known = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
-    frontend_outputs = [onnx.ValueInfoProto(name=name) for name in crossing]
-    frontend = _write_part(model, front, constants, inputs, frontend_outputs, folder / "frontend.onnx")
-    boundary = [known.get(name, told) for name, told in zip(crossing, _ask_types(frontend), strict=True)]
+    untyped = [onnx.ValueInfoProto(name=name) for name in crossing]
+    told = _ask_types(_write_part(model, front, constants, inputs, untyped, folder / "frontend.onnx"))
+    boundary = [known.get(value.name, value) for value in told]
+    frontend = _write_part(model, front, constants, inputs, boundary, folder / "frontend.onnx")
     direct = {name for node in behind for name in list_reads(node)}
     network_inputs = [*boundary, *(value for value in inputs if value.name in direct)]
     outputs = [output for output in model.graph.output if output.name not in made_in_front]
@@ -111,6 +107,7 @@ def _ask_types(path: Path) -> list[onnx.ValueInfoProto]:
     """Ask onnxruntime for types and shapes of a file's outputs, for graphs that do not say those of their inner tensors."""
     told = []
     for output in open_session(path, session_options(threads=1)).get_outputs():
-        kind = _ONNX_TYPES[output.type.removeprefix("tensor(").removesuffix(")")]
+        # its names are ONNX's own in small letters: tensor(float), tensor(int64)
+        kind = onnx.TensorProto.DataType.Value(output.type.removeprefix("tensor(").removesuffix(")").upper())
         told.append(onnx.helper.make_tensor_value_info(output.name, kind, output.shape))
     return told
