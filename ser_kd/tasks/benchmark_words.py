@@ -79,6 +79,15 @@ def read_benchmark_words(arguments: Sequence[str], cores: int | None = None) -> 
                 remedy="name one: ser-kd benchmark runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0",
             )
         )
+    if values["teacher"] in systems:
+        faults.append(
+            ConfigError(
+                "The teacher is named more than once.",
+                expected="the teacher as teacher=SYSTEM, the others bare",
+                got=values["teacher"],
+                remedy="leave one of the two out",
+            )
+        )
     seconds = _read_list(values, "seconds", _read_seconds, f"lengths in seconds, above 0 and at most {LONGEST_S:g}", faults)
     threads = _read_list(
         values, "threads", lambda text: _read_threads(text, cores), f"thread counts from 1 to {cores} (the cores here), or all", faults
