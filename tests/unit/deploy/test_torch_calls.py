@@ -33,7 +33,10 @@ def test_the_network_alone_answers_as_the_whole(threads):
     assert set(calls) == {"whole", "frontend", "network"}
     probabilities = calls["whole"]()
     torch.testing.assert_close(probabilities.sum(), torch.tensor(1.0))
+    asked = []
+    model.frontend.register_forward_hook(lambda *_: asked.append("frontend"))
     torch.testing.assert_close(calls["network"](), probabilities, rtol=0, atol=0)
+    assert asked == []
     assert calls["frontend"]().frames.shape[2] == 20
     assert torch.get_num_threads() == 1
 
