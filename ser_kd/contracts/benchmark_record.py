@@ -30,6 +30,7 @@ class SystemRecord:
         protocol: Name and fingerprint of its protocol; empty where there is none.
         test_ua: Unweighted average recall on the test split, of its run's record and so in full precision; None where unknown.
         parameters: ``trainable`` and ``total`` (with running statistics); empty for a model file alone.
+        fixed_samples: Length that it brings every clip to, so that longer ones cost no more; None where it hears clips as they are.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SystemRecord:
     protocol: str = ""
     test_ua: float | None = None
     parameters: dict[str, int] = field(default_factory=dict)
+    fixed_samples: int | None = None
 
 
 @dataclass
@@ -73,6 +75,7 @@ class EngineRecord:
         size_bytes: Of the model file; for torch the tensors of the model as they lie in memory.
         load_ms: Until it can answer: a session in a fresh process, or building the model and reading its weights (and compiling it).
         weights_bytes: Weights in the graph as onnxruntime optimises it; None for torch.
+        test_ua: Unweighted average recall of this very file on the test split, from its sign-off; None where there is none.
         notes: What a reader must know.
     """
 
@@ -81,6 +84,7 @@ class EngineRecord:
     size_bytes: int
     load_ms: float
     weights_bytes: int | None = None
+    test_ua: float | None = None
     notes: list[str] = field(default_factory=list)
 
 

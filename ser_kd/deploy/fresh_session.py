@@ -75,7 +75,7 @@ def main(words: list[str]) -> None:
     Args:
         words: Path, samples, threads.
     """
-    from ser_kd.deploy.onnx_sessions import make_waveform, open_session, session_options
+    from ser_kd.deploy.measured_sessions import make_waveform, open_session, session_options
 
     path, samples, threads = Path(words[0]), int(words[1]), int(words[2])
     inputs = make_waveform(samples)

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from ser_kd.deploy.onnx_sessions import open_session, session_options
+from ser_kd.deploy.measured_sessions import open_session, session_options
 
 VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
 """Operators whose output is their first input under another shape, without memory of its own."""

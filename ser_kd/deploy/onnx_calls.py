@@ -7,8 +7,8 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from ser_kd.deploy.graph_parts import GraphParts
-from ser_kd.deploy.onnx_sessions import CPU, CUDA, make_waveform, open_session, session_options
+from ser_kd.deploy.graph_halves import GraphHalves
+from ser_kd.deploy.measured_sessions import CPU, CUDA, make_waveform, open_session, session_options
 
 Calls = dict[str, Callable[[], object]]
 """``whole``, and ``frontend`` and ``network`` where the model can be cut -> a call without arguments."""
@@ -24,7 +24,7 @@ class OnnxModel:
         device: ``cpu`` or ``cuda``; with CUDA, copies of inputs and outputs are part of a call.
     """
 
-    def __init__(self, path: Path, parts: GraphParts | None, threads: int, device: str = "cpu") -> None:
+    def __init__(self, path: Path, parts: GraphHalves | None, threads: int, device: str = "cpu") -> None:
         providers = CUDA if device == "cuda" else CPU
         self.whole = open_session(path, session_options(threads), providers)
         self.halves = (

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.outputs import Outputs
+from ser_kd.deploy.measured_sessions import make_waveform
 from ser_kd.deploy.onnx_calls import Calls
-from ser_kd.deploy.onnx_sessions import make_waveform
 from ser_kd.frontends.precomputed import Precomputed
 from ser_kd.models.speech_model import SpeechModel
 

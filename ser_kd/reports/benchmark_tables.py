@@ -51,6 +51,10 @@ def system_table(record: BenchmarkRecord) -> Table:
         )  # fmt: skip
     heads = ("test UA", "trainable", "parameters", *(f"M MACs, {s:g} s" for s in lengths), *(f"M FLOPs, {s:g} s" for s in lengths))
     notes = ["M: millions; one multiply-accumulate (MAC) is two floating-point operations; Fourier transforms are not counted"]
+    for system in record.systems:
+        if system.fixed_samples is not None:
+            length = f"{system.fixed_samples:,} samples ({system.fixed_samples / system.sample_rate_hz:.2f} s)"
+            notes.append(f"{system.name} brings every clip to {length}, so that its length changes little")
     if any(system.kind == "untrained" for system in record.systems):
         notes.append("random weights: latency, sizes and memory do not depend on them")
     return Table((Column("system"), Column("role"), Column("weights"), *_numbers(heads)), tuple(rows), tuple(notes), "Systems")

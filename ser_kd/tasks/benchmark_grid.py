@@ -19,11 +19,11 @@ from ser_kd.contracts.benchmark_record import CostRecord, EngineRecord, LatencyR
 from ser_kd.contracts.errors import DataError
 from ser_kd.deploy.engines import ENGINES, Engine, why_not
 from ser_kd.deploy.fresh_session import FreshSession, measure_fresh_session
-from ser_kd.deploy.graph_parts import FEATURES, GraphParts, cut_at_features
+from ser_kd.deploy.graph_halves import FEATURES, GraphHalves, cut_at_features
 from ser_kd.deploy.identity_model import write_identity
 from ser_kd.deploy.live_tensors import measure_live_tensors
+from ser_kd.deploy.measured_sessions import make_waveform
 from ser_kd.deploy.onnx_calls import OnnxModel
-from ser_kd.deploy.onnx_sessions import make_waveform
 from ser_kd.deploy.taking_turns import measure_in_turns
 from ser_kd.deploy.torch_calls import TorchModel, count_tensor_bytes
 from ser_kd.models.costs import count_multiply_accumulates
@@ -55,11 +55,16 @@ class _Cell:
     record: EngineRecord
     model: nn.Module | None = None
     path: Path | None = None
-    parts: GraphParts | None = None
+    parts: GraphHalves | None = None
 
     @property
     def name(self) -> str:
         return f"{self.system.record.name} in {self.engine.name}"
+
+    def count_samples(self, seconds: float) -> int:
+        """Count the samples it is given: a model file brings clips to length within its graph, for torch they are brought before."""
+        samples = _count_samples(self.system, seconds)
+        return samples if self.path is not None else self.system.count_heard_samples(samples)
 
     def open(self, threads: int) -> OnnxModel | TorchModel:
         if self.path is not None:
@@ -118,7 +123,7 @@ def _prepare_cells(systems: Sequence[System], asked: BenchmarkArguments, folder:
             take_parameters(system, model)
             found.costs += _count_costs(system, model, asked.seconds)
         system.export_if_untrained(folder / f"export_{number}", precisions)
-        parts: dict[Path, GraphParts | None] = {}
+        parts: dict[Path, GraphHalves | None] = {}
         for engine in engines:
             record = EngineRecord(system.record.name, engine.name, 0, 0.0)
             if engine.runtime == "torch":
@@ -136,14 +141,14 @@ def _prepare_cells(systems: Sequence[System], asked: BenchmarkArguments, folder:
                     if parts[path] is None:
                         why = f"no tensor of its graph is called '{FEATURES}'"
                         found.left_out.append(f"{system.record.name}, {engine.precision}: front-end and network apart: {why}")
-                record.size_bytes = path.stat().st_size
+                record.size_bytes, record.test_ua = path.stat().st_size, system.file_ua.get(engine.precision)
                 cells.append(_Cell(system, engine, record, None, path, parts[path]))
     return cells
 
 
 def _count_costs(system: System, model: nn.Module, seconds: Sequence[float]) -> Iterator[CostRecord]:
     for length in seconds:
-        inputs = make_waveform(_count_samples(system, length))
+        inputs = make_waveform(system.count_heard_samples(_count_samples(system, length)))
         told = ModelInput(torch.from_numpy(inputs["waveform"]), torch.from_numpy(inputs["length"]))
         macs = count_multiply_accumulates(model, told)
         yield CostRecord(system.record.name, length, macs, 2 * macs)
@@ -198,7 +203,7 @@ def _measure_latency(cells: Sequence[_Cell], threads: int, asked: BenchmarkArgum
                 console.step(f"{told}: compiling {cell.system.record.name}")
             try:
                 with _quiet_compiler():
-                    made = model.make_calls(_count_samples(cell.system, length))
+                    made = model.make_calls(cell.count_samples(length))
             except Exception as fault:
                 if not cell.engine.compiles:
                     raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,12 +22,13 @@ from ser_kd.deploy.model_metadata import ModelMetadata
 from ser_kd.distill.fitting import fit_statistics
 from ser_kd.models.freezing import count_parameters
 from ser_kd.models.pretrained import keep_random_weights
+from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.faults import join_names, suggest
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
-from ser_kd.tasks.finished_runs import load_student, read_finished_run
+from ser_kd.tasks.finished_runs import load_student, read_finished_run, read_run_config
 
 EXPORT_FOLDER = "export"
 """Where ``ser-kd export`` puts a run's model files, below its folder."""
@@ -36,7 +38,16 @@ class ExportUntrained(Protocol):
     """Exports a model that nobody trained: ``ser_kd.tasks.export.export_untrained``."""
 
     def __call__(
-        self, model: nn.Module, folder: Path, *, labels: Sequence[str], sample_rate_hz: int, experiment: str, precisions: Sequence[str]
+        self,
+        model: nn.Module,
+        folder: Path,
+        *,
+        labels: Sequence[str],
+        sample_rate_hz: int,
+        clip_samples: int | None,
+        padding: str,
+        experiment: str,
+        precisions: Sequence[str],
     ) -> Mapping[str, Path]:
         """Write model files.
 
@@ -45,6 +56,8 @@ class ExportUntrained(Protocol):
             folder: Where they are written.
             labels: Classes in logit order.
             sample_rate_hz: Rate of the waveform.
+            clip_samples: Length of its clips, samples; None where they stay whole.
+            padding: How they are brought to it, as the data module has it.
             experiment: Its experiment.
             precisions: Which are wanted.
 
@@ -64,6 +77,9 @@ class System:
         files: Precision -> model file.
         why_no_file: Why other precisions are not there, and what to do.
         labels: Classes in logit order; empty for a model file alone.
+        file_ua: Precision -> accuracy of its file on the test split, where it was signed off.
+        clip_samples: Length of its clips, samples; None where they stay whole, or where its files see to that alone.
+        padding: How they are brought to it, as the data module has it.
     """
 
     record: SystemRecord
@@ -71,6 +87,15 @@ class System:
     files: dict[str, Path] = field(default_factory=dict)
     why_no_file: str = ""
     labels: tuple[str, ...] = ()
+    file_ua: dict[str, float] = field(default_factory=dict)
+    clip_samples: int | None = None
+    padding: str = "masked"
+
+    def count_heard_samples(self, samples: int) -> int:
+        """Count what the network hears of a clip, which a model file brings to length by itself."""
+        if self.clip_samples is None:
+            return samples
+        return self.clip_samples if self.padding != "masked" else min(samples, self.clip_samples)
 
     def export_if_untrained(self, folder: Path, precisions: Sequence[str]) -> None:
         """Make the model files of an experiment with random weights; others bring theirs.
@@ -87,6 +112,8 @@ class System:
             folder,
             labels=self.labels,
             sample_rate_hz=self.record.sample_rate_hz,
+            clip_samples=self.clip_samples,
+            padding=self.padding,
             experiment=self.record.experiment,
             precisions=precisions,
         )
@@ -148,7 +175,29 @@ def _find_run(name: str, folder: Path) -> System:
     files = {}
     for path in sorted((folder / EXPORT_FOLDER).glob("*.onnx")):
         files[read_model_metadata(path).precision] = path
-    return System(record, lambda: load_student(folder)[0], files, f"ser-kd export run={name} makes it", tuple(run.protocol.classes))
+    system = System(record, lambda: load_student(folder)[0], files, f"ser-kd export run={name} makes it", tuple(run.protocol.classes))
+    system.file_ua = _read_signed_accuracy(folder / EXPORT_FOLDER / "sign_off.json")
+    return _with_clips(system, read_run_config(folder).get("datamodule") or {})
+
+
+def _read_signed_accuracy(path: Path) -> dict[str, float]:
+    """Read precision -> accuracy on the test split from a sign-off; empty where there is none, or none of accuracy."""
+    if not path.is_file():
+        return {}
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {file["precision"]: float(file["metrics"]["ua"]) for file in files if file["metrics"].get("ua") is not None}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        console.warn(f"{path} cannot be read; accuracies of its files are left out")
+        return {}
+
+
+def _with_clips(system: System, datamodule: Mapping[str, Any]) -> System:
+    """Let a system hear clips as its data module brings them to length."""
+    system.clip_samples, system.padding = datamodule.get("clip_samples"), str(datamodule.get("padding", "masked"))
+    if system.clip_samples is not None and system.padding != "masked":
+        system.record.fixed_samples = system.clip_samples
+    return system
 
 
 def _find_file(name: str, path: Path) -> System:
@@ -174,7 +223,8 @@ def _find_untrained(name: str, scale: str) -> System:
 
     source = name if scale == "paper" else f"{name} scale={scale}"
     record = SystemRecord(f"{name} (random)", "student", "untrained", source, rate, name)
-    return System(record, make_model, {}, "this version cannot export random weights", tuple(label_set.labels))
+    system = System(record, make_model, {}, "this version cannot export random weights", tuple(label_set.labels))
+    return _with_clips(system, config.datamodule)
 
 
 def _make_noise_batch(sample_rate_hz: int) -> SpeechBatch:

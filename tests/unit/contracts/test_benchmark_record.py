@@ -16,7 +16,7 @@ from ser_kd.contracts.errors import DataError
 RECORD = BenchmarkRecord(
     systems=[SystemRecord("a", "student", "run", "runs/a", 16_000, "x/a", "d98f", 0, 1, "p f", 0.5, {"trainable": 1, "total": 2})],
     costs=[CostRecord("a", 1.0, 10, 20)],
-    engines=[EngineRecord("a", "eager", 100, 5.0, None, ["a note"])],
+    engines=[EngineRecord("a", "eager", 100, 5.0, None, 0.4, ["a note"])],
     memory=[MemoryRecord("a", "onnx_fp32", 1.0, 50, "Add", 900, 700)],
     latency=[LatencyRecord("a", "eager", "whole", 1, 2.0, 3, 4.0, 5.0, 3.5, 3.4)],
     ratios=[RatioRecord("size", "a", "t", 3.0, "eager")],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import sys
 import types
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from ser_kd.__main__ import main
-from ser_kd.contracts.benchmark_record import BenchmarkRecord
+from ser_kd.contracts.benchmark_record import BenchmarkRecord, SystemRecord
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.deploy.model_metadata import ModelMetadata
@@ -35,7 +36,7 @@ def _load(name: str, path: Path):
 
 
 UNIT = Path(__file__).parents[1]
-small_graph = _load("small_graph_for_benchmark", UNIT / "deploy" / "test_graph_parts.py")
+small_graph = _load("small_graph_for_benchmark", UNIT / "deploy" / "test_graph_halves.py")
 fake_runs = sys.modules.get("fake_runs") or _load("fake_runs", UNIT / "reports" / "fake_runs.py")
 
 
@@ -90,8 +91,8 @@ def test_two_files_side_by_side(home, monkeypatch, capsys):
 def test_an_experiment_with_random_weights_and_the_export_of_them(home, monkeypatch, capsys):
     asked = []
 
-    def export_untrained(model, folder, *, labels, sample_rate_hz, experiment, precisions):
-        asked.append((labels, sample_rate_hz, experiment, precisions, model.training))
+    def export_untrained(model, folder, *, labels, sample_rate_hz, clip_samples, padding, experiment, precisions):
+        asked.append((labels, sample_rate_hz, clip_samples, padding, experiment, precisions, model.training))
         return {"fp32": write_file(folder / "model_fp32.onnx")}
 
     monkeypatch.setitem(sys.modules, "ser_kd.tasks.export", types.SimpleNamespace(export_untrained=export_untrained))
@@ -106,8 +107,10 @@ def test_an_experiment_with_random_weights_and_the_export_of_them(home, monkeypa
     }
     assert [(cost.seconds, cost.flops) for cost in record.costs] == [(0.3, 2 * record.costs[0].multiply_accumulates)]
     assert len(asked) == 1
-    labels, rate, experiment, precisions, training = asked[0]
-    assert (len(labels), rate, experiment, precisions, training) == (7, 16_000, "wav_to_mfcc/student", ["fp32", "int8"], False)
+    assert len(asked[0][0]) == 7
+    assert asked[0][1:] == (16_000, 84_351, "center", "wav_to_mfcc/student", ["fp32", "int8"], False)
+    assert system.fixed_samples == 84_351
+    assert record.costs[0].multiply_accumulates == 61_260_300  # of the fixed clip, not of 0.3 s
     assert "random" in capsys.readouterr().out
 
 
@@ -119,6 +122,29 @@ def test_a_run_brings_its_accuracy_and_its_model_files(home):
     assert system.record.test_ua == RunRecord.from_json((folder / "record.json").read_text()).metrics["test/ua"]
     assert list(system.files) == ["int8"]
     assert f"ser-kd export run={folder}" in system.why_no_file
+
+
+def test_a_signed_off_file_brings_its_own_accuracy(home, capsys):
+    folder = fake_runs.write_run(home / "runs", fake_runs.TRIO[2])
+    write_file(folder / "export" / "model_int8.onnx", "int8")
+    signed = {"files": [{"precision": "int8", "metrics": {"ua": 0.51, "ua_torch": 0.52}}, {"precision": "fp32", "metrics": {"ua": None}}]}
+    (folder / "export" / "sign_off.json").write_text(json.dumps(signed))
+    (system,) = find_systems([str(folder)], "", "paper")
+    assert system.file_ua == {"int8": 0.51}
+    (folder / "export" / "sign_off.json").write_text('{"files": 3}')
+    (system,) = find_systems([str(folder)], "", "paper")
+    assert system.file_ua == {}
+    assert "sign_off.json cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("clip_samples", "padding", "heard"),
+    [(None, "masked", [800, 2000]), (1000, "masked", [800, 1000]), (1000, "center", [1000, 1000]), (1000, "right", [1000, 1000])],
+)
+def test_torch_hears_clips_as_long_as_the_model_file_makes_them(clip_samples, padding, heard):
+    record = SystemRecord("a", "student", "run", "a", 16_000)
+    system = benchmark_systems.System(record, None, clip_samples=clip_samples, padding=padding)
+    assert [system.count_heard_samples(samples) for samples in (800, 2000)] == heard
 
 
 def test_runs_of_one_experiment_are_told_apart(home):

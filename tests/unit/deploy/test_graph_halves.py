@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from ser_kd.deploy.graph_parts import cut_at_features
+from ser_kd.deploy.graph_halves import cut_at_features
+from ser_kd.deploy.measured_sessions import make_waveform
 from ser_kd.deploy.onnx_calls import OnnxModel
-from ser_kd.deploy.onnx_sessions import make_waveform
 
 
 def write_model(path, features="features"):

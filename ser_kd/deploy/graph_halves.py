@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from ser_kd.deploy.live_tensors import list_reads
-from ser_kd.deploy.onnx_sessions import open_session, session_options
+from ser_kd.deploy.measured_sessions import open_session, session_options
 
 FEATURES = "features"
 """Name of the (B, F, D) tensor within an exported graph that the front-end hands to the network."""
@@ -19,7 +19,7 @@ FEATURE_LENGTHS = "feature_lengths"
 
 
 @dataclass(frozen=True)
-class GraphParts:
+class GraphHalves:
     """The two halves of a model file.
 
     Args:
@@ -31,7 +31,7 @@ class GraphParts:
     network: Path
 
 
-def cut_at_features(path: Path, folder: Path) -> GraphParts | None:
+def cut_at_features(path: Path, folder: Path) -> GraphHalves | None:
     """Cut a model file where the exporter named ``features``.
 
     Every node on the way to ``features`` and ``feature_lengths`` is the front-end, every other one the network, so that both together do
@@ -69,7 +69,7 @@ def cut_at_features(path: Path, folder: Path) -> GraphParts | None:
     direct = {name for node in behind for name in list_reads(node)}
     network_inputs = [*boundary, *(value for value in inputs if value.name in direct)]
     outputs = [output for output in model.graph.output if output.name not in made_in_front]
-    return GraphParts(frontend, _write_part(model, behind, constants, network_inputs, outputs, folder / "network.onnx"))
+    return GraphHalves(frontend, _write_part(model, behind, constants, network_inputs, outputs, folder / "network.onnx"))
 
 
 def _find_ancestors(nodes: Sequence[onnx.NodeProto], maker: dict[str, int], names: Iterable[str]) -> set[int]:
