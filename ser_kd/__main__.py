@@ -80,10 +80,6 @@ VERBS: dict[str, Verb] = {
         "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 corpus=emodb corpus.root=$EMODB",
         root="evaluate",
     ),
-    "benchmark": Verb(
-        "measure latency, memory and sizes of models, in torch and onnxruntime, one beside another",
-        "ser-kd benchmark runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 teacher=wav_to_mfcc/teacher",
-    ),
     "report": Verb(
         "make one page of tables, curves and matrices from the records of runs",
         "ser-kd report",
@@ -93,6 +89,10 @@ VERBS: dict[str, Verb] = {
         "tell whether one system is better than another, from records and predictions",
         "ser-kd compare wav_to_mfcc/student wav_to_mfcc/ce_kl",
         modules=("pandas", "scipy"),
+    ),
+    "benchmark": Verb(
+        "measure latency, memory and sizes of models, in torch and onnxruntime, one beside another",
+        "ser-kd benchmark runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 teacher=wav_to_mfcc/teacher",
     ),
     "doctor": Verb("look at this machine and the installation, and say what to mend", "ser-kd doctor", extras=()),
     "list": Verb("list experiments, corpora, protocols and other options", "ser-kd list student", extras=()),
