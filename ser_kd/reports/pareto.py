@@ -76,16 +76,17 @@ def plot_benchmark(record: BenchmarkRecord) -> Figure | None:
         system, engine = systems[cell.system], record.find_engine(cell.system, cell.engine)
         size = engine.size_bytes if engine else 0
         name = _ENGINE_NAMES.get(cell.engine, cell.engine.replace("_", " "))
-        if system.test_ua is None:
+        accuracy = engine.test_ua if engine is not None and engine.test_ua is not None else system.test_ua
+        if accuracy is None:
             without.append(f"{cell.system}, {name}: {cell.p50_ms:,.1f} ms")
         else:
             label = f"{name}\n{cell.p50_ms:,.1f} ms, {size / 1e6:.1f} MB"
-            points.append(ParetoPoint(cell.system, system.role, label, cell.p50_ms, system.test_ua, size))
+            points.append(ParetoPoint(cell.system, system.role, label, cell.p50_ms, accuracy, size))
     if not points:
         return None
     noun = "thread" if threads == 1 else "threads"
     title = f"Accuracy against latency: clips of {seconds:g} s, {threads} {noun}"
-    notes = ["Marker area: size of the model. UA: of the run's own test, in full precision whatever the engine. Line: Pareto front."]
+    notes = ["Marker area: size of the model. UA: of the file's sign-off where it has one, else of the run's own test. Line: Pareto front."]
     if without:
         notes.append(f"Without a known accuracy, not drawn: {'; '.join(without)}.")
     return plot_pareto(points, title, notes)
@@ -117,9 +118,10 @@ def plot_pareto(points: Sequence[ParetoPoint], title: str, notes: Sequence[str] 
         axes.scatter(point.latency_ms, point.accuracy, s=area, color=colour, marker=marker, alpha=0.35, linewidth=0, zorder=3)
         axes.scatter(point.latency_ms, point.accuracy, s=area, facecolor="none", edgecolor=colour, marker=marker, linewidth=1, zorder=4)
     for name in names:
-        first = next(point for point in points if point.system == name)
-        marker = "s" if first.role == "teacher" else "o"
-        axes.plot([], [], linestyle="", marker=marker, color=colours[name], label=f"{name} (UA {first.accuracy:.3f})")
+        shares = [point.accuracy for point in points if point.system == name]
+        marker = "s" if any(point.role == "teacher" for point in points if point.system == name) else "o"
+        told = f"{min(shares):.3f}" + (f" to {max(shares):.3f}" if f"{min(shares):.3f}" != f"{max(shares):.3f}" else "")
+        axes.plot([], [], linestyle="", marker=marker, color=colours[name], label=f"{name} (UA {told})")
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=2, handletextpad=0.3, columnspacing=1.4, borderaxespad=0.2)
     _set_limits(axes, points)
     axes.set(xlabel="latency, milliseconds (median, raw waveform to probabilities)", ylabel="test UA")

@@ -33,9 +33,12 @@ from ser_kd.tasks.finished_runs import load_student, read_finished_run, read_run
 EXPORT_FOLDER = "export"
 """Where ``ser-kd export`` puts a run's model files, below its folder."""
 
+UNTRAINED_EXPORTER = "ser_kd.tasks.export"
+"""The module with ``export_untrained``; without it experiments with random weights are measured in torch alone."""
+
 
 class ExportUntrained(Protocol):
-    """Exports a model that nobody trained: ``ser_kd.tasks.export.export_untrained``."""
+    """Exports a model that nobody trained."""
 
     def __call__(
         self,
@@ -122,9 +125,9 @@ class System:
 
 
 def find_untrained_exporter() -> ExportUntrained | None:
-    """Find ``ser_kd.tasks.export.export_untrained``; None where this version has none."""
+    """Find ``export_untrained``; None where this version has none."""
     try:
-        found: ExportUntrained | None = getattr(importlib.import_module("ser_kd.tasks.export"), "export_untrained", None)
+        found: ExportUntrained | None = getattr(importlib.import_module(UNTRAINED_EXPORTER), "export_untrained", None)
     except ModuleNotFoundError:
         return None
     return found

@@ -78,6 +78,15 @@ def test_who_has_no_accuracy_is_named_below_and_the_nearest_length_is_drawn():
     assert {text.get_text() for text in figure.axes[0].texts} == {"eager\n15.8 ms, 1.0 MB", "ONNX fp32\n7.9 ms, 1.0 MB"}
 
 
+def test_a_file_with_an_accuracy_of_its_own_stands_at_that():
+    record = make_benchmark()
+    record.find_engine(STUDENT, "onnx_fp32").test_ua = 0.55
+    figure = plot_benchmark(record)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [f"{STUDENT} (UA 0.550 to 0.600)"]
+    heights = {round(float(item.get_offsets()[0][1]), 3) for item in figure.axes[0].collections}
+    assert heights == {0.55, 0.6}
+
+
 def test_nothing_to_draw():
     assert plot_benchmark(make_benchmark(student_ua=None)) is None
     record = make_benchmark()
