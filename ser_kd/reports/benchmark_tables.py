@@ -136,8 +136,9 @@ def render_benchmark_markdown(record: BenchmarkRecord, figure: str = "") -> str:
 
 def describe_conditions(record: BenchmarkRecord) -> str:
     """Say in one line on what and how it was measured."""
-    shown = {name.replace("_", " "): value for name, value in record.hardware.items()}
-    machine = ", ".join(f"{name} {value}" for name, value in shown.items())
+    first = [name for name in ("processor", "cores", "memory", "accelerator", "system") if name in record.hardware]
+    names = [*first, *(name for name in sorted(record.hardware) if name not in first)]
+    machine = ", ".join(f"{name.replace('_', ' ')} {record.hardware[name]}" for name in names)
     how = f"at most {record.rounds} rounds in turn, about {record.budget_s:g} s per call and setting"
     return f"Measured {record.finished_at[:10]} on {machine}; {how}."
 

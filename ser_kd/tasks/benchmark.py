@@ -7,7 +7,8 @@ keys:
   teacher=SYSTEM       one more system; the others are compared with it (none)
   seconds=1,3,5.27,10  lengths of the clips
   threads=1,all        threads within an operator; all is every core
-  engines=NAME,…       eager, compiled, onnx_fp32, onnx_int8, eager_cuda, onnx_fp32_cuda, onnx_fp16_cuda (all that can be had)
+  engines=NAME,…       eager, compiled, onnx_fp32, onnx_int8, eager_cuda, onnx_fp32_cuda, onnx_fp16_cuda (all that can be had);
+                       compiling takes minutes per model and thread count
   rounds=20            rounds in which calls take turns, at most
   budget=5             seconds per call and setting, about; slow calls take part in fewer rounds, five at least
   scale=paper          sizes of experiments with random weights: an option of conf/scale
