@@ -100,6 +100,10 @@ VERBS: dict[str, Verb] = {
         "ser-kd compare wav_to_mfcc/student wav_to_mfcc/ce_kl",
         modules=("pandas", "scipy"),
     ),
+    "benchmark": Verb(
+        "measure latency, memory and sizes of models, in torch and onnxruntime, one beside another",
+        "ser-kd benchmark runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 teacher=wav_to_mfcc/teacher",
+    ),
     "doctor": Verb("look at this machine and the installation, and say what to mend", "ser-kd doctor", extras=()),
     "list": Verb("list experiments, corpora, protocols and other options", "ser-kd list student", extras=()),
 }

@@ -6,8 +6,9 @@ import logging
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,46 @@ Method = Literal["static", "dynamic"]
 
 SMALLEST_WEIGHT = 1024
 """Elements below which a layer stays float32: it would save nothing and lose something."""
+
+
+@dataclass(frozen=True)
+class ConvertedGraph:
+    """A graph in another precision.
+
+    Args:
+        proto: The graph.
+        method: How it was made, in words; empty for fp32.
+        calibrated: Whether calibration clips were heard for it.
+    """
+
+    proto: onnx.ModelProto
+    method: str = ""
+    calibrated: bool = False
+
+
+def convert_graph(
+    proto: onnx.ModelProto, precision: str, method: Method | Literal["auto"], read_clips: Callable[[], Sequence[Mapping[str, np.ndarray]]]
+) -> ConvertedGraph:
+    """Give an exported graph in the wanted precision.
+
+    Args:
+        proto: Exported graph, float32; it is not changed.
+        precision: ``fp32``, ``int8`` or ``fp16``.
+        method: How int8 is made; "auto" is ``choose_method``.
+        read_clips: Gives calibration clips, from training speakers; only static quantisation asks.
+
+    Raises:
+        ConfigError: If there is nothing to quantise, or no clip.
+    """
+    if precision == "fp32":
+        return ConvertedGraph(proto)
+    if precision == "fp16":
+        return ConvertedGraph(convert_to_half(proto), "float16 behind the front-end")
+    if (choose_method(proto) if method == "auto" else method) == "dynamic":
+        return ConvertedGraph(quantize_dynamically(proto), "dynamic int8 of matrix products")
+    clips = read_clips()
+    told = f"static int8 (QDQ) of convolutions and matrix products behind the front-end, ranges of {len(clips)} clips"
+    return ConvertedGraph(quantize_statically(proto, clips), told, calibrated=True)
 
 
 def choose_method(proto: onnx.ModelProto) -> Method:

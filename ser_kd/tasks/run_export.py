@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from ser_kd.deploy.model_metadata import ModelMetadata
 from ser_kd.deploy.onnx_export import ExportedGraph, export_graph, write_model
 from ser_kd.deploy.onnx_model import OnnxModel, pad_clips
 from ser_kd.deploy.parity import JudgedClips, compare_with_torch, judge_answers, make_gates
-from ser_kd.deploy.quantize import choose_method, convert_to_half, quantize_dynamically, quantize_statically
+from ser_kd.deploy.quantize import ConvertedGraph, Method, convert_graph
 from ser_kd.deploy.speech_graph import FittedClip, SpeechGraph
 from ser_kd.functional.calibration import fit_temperature
 from ser_kd.models.pretrained import pretrained_sources
@@ -63,7 +63,7 @@ class ExportRequest:
     precisions: tuple[str, ...]
     out: Path
     calibrate: bool
-    method: str
+    method: Method | Literal["auto"]
     calibration_clips: int
     minimum_s: float
     licences: tuple[str, ...]
@@ -209,24 +209,18 @@ def _open(path: Path, precision: str, file: ExportedFile) -> OnnxModel:
     return opened
 
 
-def _convert(precision: str, exported: ExportedGraph, data: SpeechDataModule, request: ExportRequest, file: ExportedFile) -> ExportedGraph:
+def _convert(precision: str, exported: ExportedGraph, data: SpeechDataModule, request: ExportRequest, file: ExportedFile) -> ConvertedGraph:
     """Give the graph in the wanted precision, and note in the file's record how it was made."""
-    proto = exported.proto
-    if precision == "fp32":
-        return exported
-    if precision == "fp16":
-        file.method = "float16 behind the front-end"
-        return replace(exported, proto=convert_to_half(proto))
-    if (choose_method(proto) if request.method == "auto" else request.method) == "dynamic":
-        file.method = "dynamic int8 of matrix products"
-        return replace(exported, proto=quantize_dynamically(proto))
     train = data.dataset("train")
     chosen = choose_calibration_clips(train, request.calibration_clips)
-    file.method = f"static int8 (QDQ) of convolutions and matrix products behind the front-end, ranges of {len(chosen)} training clips"
-    file.calibration_clips = [train.utterances[number].id for number in chosen]
-    file.calibration_speakers = sorted({train.utterances[number].speaker for number in chosen}, key=lambda name: (len(name), name))
     waveforms = Waveforms(train)
-    return replace(exported, proto=quantize_statically(proto, [pad_clips([waveforms[number]]) for number in chosen]))
+    made = convert_graph(exported.proto, precision, request.method, lambda: [pad_clips([waveforms[number]]) for number in chosen])
+    file.method = made.method
+    if made.calibrated:
+        file.calibration_clips = [train.utterances[number].id for number in chosen]
+        speakers = {train.utterances[number].speaker for number in chosen}
+        file.calibration_speakers = sorted(speakers, key=lambda name: (len(name), name))
+    return made
 
 
 def _list_licences(model: SpeechModel, data: SpeechDataModule, run_record: RunRecord, request: ExportRequest) -> list[str]:

@@ -49,6 +49,7 @@ TORCH_FREE = (
     "contracts/emotions.py",
     "contracts/records.py",
     "contracts/cross_corpus_record.py",
+    "contracts/benchmark_record.py",
     "storage/audio_files.py",
     "storage/atomic.py",
     "storage/hashing.py",

@@ -36,7 +36,7 @@ GROUPS = {
     "trainer": 3,
     "views": 5,
 }
-TASKS = {"check", "evaluate", "prepare", "train"}
+TASKS = {"check", "evaluate", "export", "prepare", "train"}
 FILL = {
     "background_noise": ["views.student.bank.root=noises"],
     "ensemble": ["teacher.members={a: {experiment: demo/teacher}}"],
@@ -91,6 +91,13 @@ def test_a_run_is_evaluated_on_its_own_or_any_other_corpus() -> None:
         config = compose("evaluate", ["run=somewhere", f"corpus={option}", *FILL.get(option, [])])
         check_config(config)
         assert "_target_" in config.corpus
+
+
+def test_a_run_is_exported() -> None:
+    config = compose("export", ["run=somewhere", "corpus.root=elsewhere", "precision=[fp32,int8]"])
+    check_config(config)
+    assert config.corpus == {"root": "elsewhere", "path": None}
+    assert set(config.gates) == {"fp32", "int8", "fp16"}
 
 
 @pytest.mark.parametrize("group", ["encoder", "frontend"])

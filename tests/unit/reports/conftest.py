@@ -11,19 +11,20 @@ from ser_kd.reports.content import gather_content
 from ser_kd.reports.ledger import find_runs
 
 
-def _load_fake_runs():
+def _load(name: str):
     # pytest's importlib mode puts no test folder on the path
-    if "fake_runs" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("fake_runs", Path(__file__).with_name("fake_runs.py"))
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules["fake_runs"] = module
+        sys.modules[name] = module
         spec.loader.exec_module(module)
-    return sys.modules["fake_runs"]
+    return sys.modules[name]
 
 
-fake_runs = _load_fake_runs()
+fake_runs = _load("fake_runs")
+_load("fake_benchmark")
 
 
 @pytest.fixture(scope="session")
