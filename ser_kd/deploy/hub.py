@@ -10,6 +10,22 @@ from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.storage.atomic import replace_file
 
 
+def check_target(target: str) -> None:
+    """Check that files can be pushed there, as far as the name tells.
+
+    Raises:
+        ConfigError: If it is neither an existing folder nor NAME/REPOSITORY.
+    """
+    place = Path(target).expanduser()
+    if not place.is_dir() and (place.is_absolute() or target.count("/") != 1 or target.startswith((".", "~"))):
+        raise ConfigError(
+            "There is nowhere to push the files to.",
+            expected="an existing folder, or NAME/REPOSITORY on the Hugging Face hub",
+            got=target,
+            remedy="make the folder first, or correct push_to_hub",
+        )
+
+
 def push_files(folder: Path, names: Sequence[str], target: str) -> str:
     """Copy an export's files to a folder, or upload them to a repository on the hub.
 
@@ -25,19 +41,13 @@ def push_files(folder: Path, names: Sequence[str], target: str) -> str:
         ConfigError: If the target is neither.
         DataError: If the hub cannot be reached or refuses.
     """
+    check_target(target)
     place = Path(target).expanduser()
     if place.is_dir():
         for name in names:
             with replace_file(place / name) as part:
                 shutil.copyfile(folder / name, part)
         return str(place)
-    if place.is_absolute() or target.count("/") != 1 or target.startswith("."):
-        raise ConfigError(
-            "There is nowhere to push the files to.",
-            expected="an existing folder, or NAME/REPOSITORY on the Hugging Face hub",
-            got=target,
-            remedy="make the folder first, or correct push_to_hub",
-        )
     from huggingface_hub import HfApi  # late: it is needed by nobody who only exports
 
     api = HfApi()

@@ -8,10 +8,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.export_record import HIGHEST, LOWEST
+from ser_kd.deploy.hub import check_target, push_files
 from ser_kd.deploy.model_metadata import PRECISIONS
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
-from ser_kd.runtime.faults import raise_faults
+from ser_kd.runtime.faults import raise_faults, suggest
 from ser_kd.runtime.validation import check_config
 
 METHODS = ("auto", "static", "dynamic")
@@ -59,8 +61,6 @@ def run(arguments: list[str]) -> int:
     if not record.signed_off:
         return NOT_SIGNED_OFF
     if config.push_to_hub:
-        from ser_kd.deploy.hub import push_files
-
         names = [file.file for file in record.files]
         console.show(f"pushed to {push_files(request.out, [*names, 'README.md', 'sign_off.json', 'sign_off.md'], config.push_to_hub)}")
     return 0
@@ -77,14 +77,18 @@ def _check_values(config: DictConfig) -> None:
         ("precision", list(config.precision) or ["nothing"], PRECISIONS),
         ("checkpoint", [config.checkpoint], ("best", "last")),
         ("method", [config.method], METHODS),
-        ("gates", list(config.gates), PRECISIONS),
+        ("gate", [name for bounds in config.gates.values() for name in bounds or {}], HIGHEST + LOWEST),
     ):
-        faults += [
-            ConfigError(f"Unknown {key}.", expected=f"one of {', '.join(choices)}", got=str(value), remedy=f"correct {key}")
-            for value in given
-            if value not in choices
-        ]
+        for value in map(str, given):
+            if value not in choices:
+                remedy = suggest(value, choices) or f"correct {key}"
+                faults.append(ConfigError(f"Unknown {key} '{value}'.", expected=f"one of {', '.join(choices)}", got=value, remedy=remedy))
     for key in ("calibration_clips", "minimum_s"):
         if not config[key] > 0:
             faults.append(ConfigError(f"'{key}' must be positive.", expected="a number above 0", got=str(config[key]), remedy=f"set {key}"))
+    if config.push_to_hub:
+        try:
+            check_target(config.push_to_hub)
+        except ConfigError as fault:
+            faults.append(fault)
     raise_faults(faults)
