@@ -8,10 +8,6 @@ from typing import Any
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, read_versioned, restore_metrics
 
-HIGHEST = ("max_difference", "mean_difference", "ragged_difference", "shortest_difference", "ua_change", "ccc_change")
-LOWEST = ("argmax_agreement",)
-"""Metrics a gate may bound: those whose size may be at most the bound, and those that must be at least it."""
-
 
 @dataclass
 class Gate:

@@ -13,13 +13,18 @@ from torch import Tensor
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.contracts.export_record import HIGHEST, LOWEST, Gate
+from ser_kd.contracts.export_record import Gate
 from ser_kd.contracts.outputs import Outputs
 from ser_kd.deploy.onnx_model import OnnxModel
 from ser_kd.metrics.panel import MetricPanel
 
 JUDGED = ("ua", "wa", "f1_macro", "calibration_error")
 SMALLEST_PROBABILITY = 1e-12
+
+
+HIGHEST = ("max_difference", "mean_difference", "ragged_difference", "shortest_difference", "ua_change", "ccc_change")
+LOWEST = ("argmax_agreement",)
+"""Metrics a gate may bound: those whose size may be at most the bound, and those that must be at least it."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,10 @@ from ser_kd.deploy.graph_parts import BOUNDARY, list_network_nodes, list_weighte
 
 Method = Literal["static", "dynamic"]
 
-SMALLEST_WEIGHT = 1024
-"""Elements below which a layer stays float32: it would save nothing and lose something."""
+PRODUCTS = ("MatMul", "Gemm")
+
+SMALLEST_CONVOLUTION, SMALLEST_PRODUCT = 256, 1024
+"""Weights below which a layer stays float32: a head of a few classes would save nothing and lose answers."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def quantize_statically(proto: onnx.ModelProto, clips: Iterable[Mapping[str, np.
     from onnxruntime import quantization  # late: it takes most of a second
 
     isolated = _isolate_inputs(proto)
-    named = [node.name for node in list_weighted_nodes(isolated, SMALLEST_WEIGHT)]
+    named = [node.name for node in _list_layers(isolated)]
     _check_anything(named)
     fed = list(clips)
     if not fed:
@@ -126,14 +128,14 @@ def quantize_dynamically(proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     from onnxruntime import quantization  # late: it takes most of a second
 
-    named = [node.name for node in list_weighted_nodes(proto, SMALLEST_WEIGHT, ("MatMul", "Gemm"))]
+    named = [node.name for node in list_weighted_nodes(proto, SMALLEST_PRODUCT, PRODUCTS)]
     _check_anything(named)
     bare = onnx.ModelProto.FromString(proto.SerializeToString())
     boundary = [value for value in bare.graph.value_info if value.name in BOUNDARY]
     del bare.graph.value_info[:]  # the library turns products around and trips over shapes that were noted before
     with _quiet(), _files(bare) as (given, made):
         quantization.quantize_dynamic(
-            given, made, op_types_to_quantize=["MatMul", "Gemm"], nodes_to_quantize=named, per_channel=True, reduce_range=True,
+            given, made, op_types_to_quantize=list(PRODUCTS), nodes_to_quantize=named, per_channel=True, reduce_range=True,
             weight_type=quantization.QuantType.QInt8,
         )  # fmt: skip
         quantized = onnx.load(made)
@@ -193,10 +195,15 @@ def _cut_network(proto: onnx.ModelProto, network: list[onnx.NodeProto]) -> onnx.
     return helper.make_model(graph, opset_imports=list(proto.opset_import), ir_version=proto.ir_version)
 
 
+def _list_layers(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """List the layers that static quantisation takes."""
+    return [*list_weighted_nodes(proto, SMALLEST_CONVOLUTION, ("Conv",)), *list_weighted_nodes(proto, SMALLEST_PRODUCT, PRODUCTS)]
+
+
 def _isolate_inputs(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Give each layer that is to be quantised a name of its own for what it hears."""
     copied = onnx.ModelProto.FromString(proto.SerializeToString())
-    chosen = {node.name for node in list_weighted_nodes(copied, SMALLEST_WEIGHT)}
+    chosen = {node.name for node in _list_layers(copied)}
     consumers = Counter(name for node in copied.graph.node for name in node.input)
     nodes = []
     for node in copied.graph.node:
@@ -214,7 +221,7 @@ def _check_anything(nodes: list[str]) -> None:
     if not nodes:
         raise ConfigError(
             "There is no layer to quantise.",
-            expected=f"a convolution or matrix product of {SMALLEST_WEIGHT:,} weights or more behind the front-end",
+            expected=f"behind the front-end a convolution of {SMALLEST_CONVOLUTION} weights or a matrix product of {SMALLEST_PRODUCT:,}",
             got="none",
             remedy="leave int8 out of precision",
         )

@@ -8,7 +8,6 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.contracts.export_record import HIGHEST, LOWEST
 from ser_kd.deploy.hub import check_target, push_files
 from ser_kd.deploy.model_metadata import PRECISIONS
 from ser_kd.runtime import console
@@ -77,7 +76,6 @@ def _check_values(config: DictConfig) -> None:
         ("precision", list(config.precision) or ["nothing"], PRECISIONS),
         ("checkpoint", [config.checkpoint], ("best", "last")),
         ("method", [config.method], METHODS),
-        ("gate", [name for bounds in config.gates.values() for name in bounds or {}], HIGHEST + LOWEST),
     ):
         for value in map(str, given):
             if value not in choices:

@@ -126,6 +126,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
     record.metadata = {name: value for name, value in asdict(metadata).items() if name != "precision"}
     for precision in request.precisions:
         record.files.append(_make_file(precision, exported, metadata, graph, data, clips, request))
+    _note_sizes(record)
     record.finished_at = now()
     _write_reports(request, run_record, record)
     return record
@@ -194,6 +195,14 @@ def _make_file(
         file.metrics = compare_with_torch(opened, clips, ask_torch, progress)
     file.gates = make_gates(file.metrics, request.gates.get(precision, {}))
     return file
+
+
+def _note_sizes(record: ExportRecord) -> None:
+    """Say where a smaller precision made no smaller file: ranges and roundings of each layer cost some KB themselves."""
+    whole = next((file.bytes for file in record.files if file.precision == "fp32"), None)
+    for file in record.files:
+        if whole is not None and file.precision != "fp32" and file.bytes >= whole:
+            file.notes.append(f"no smaller than fp32 ({file.bytes:,} against {whole:,} bytes): the network is too small to gain from it")
 
 
 def _open(path: Path, precision: str, file: ExportedFile) -> OnnxModel:

@@ -41,7 +41,7 @@ def test_files_are_made_signed_off_and_pushed(ser_kd, workplace, run):
     fp32, int8 = record.files
     assert fp32.metrics["argmax_agreement"] == 1.0
     assert fp32.metrics["max_difference"] < 1e-5
-    assert int8.bytes < fp32.bytes
+    assert any(node.startswith("no smaller than fp32") for node in int8.notes) == (int8.bytes >= fp32.bytes)
     recorded = json.loads((run / "record.json").read_text())
     assert fp32.metrics["ua_torch"] == pytest.approx(recorded["metrics"]["test/ua"], abs=1e-9)
     # calibrated on training speakers alone
@@ -103,10 +103,17 @@ def test_the_benchmark_measures_run_and_files(ser_kd, workplace, run):
     assert (workplace / "measured" / "benchmark.png").is_file()
 
 
-@pytest.mark.parametrize(("words", "told"), [
-    (["precision=[fp31]"], "Unknown precision 'fp31'"), (["method=statik"], "Unknown method"), (["gates.fp32.ua=0.1"], "Unknown gate 'ua'"),
-    (["calibration_clips=0"], "must be positive"), (["precison=[fp32]"], "precision"), (["push_to_hub=nowhere"], "nowhere to push"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["precision=[fp31]"], "Unknown precision 'fp31'"),
+        (["method=statik"], "Unknown method"),
+        (["gates.fp32.ua=0.1"], "Unknown key 'gates.fp32.ua'"),
+        (["calibration_clips=0"], "must be positive"),
+        (["precison=[fp32]"], "precision"),
+        (["push_to_hub=nowhere"], "nowhere to push"),
+    ],
+)
 def test_bad_words_are_told_before_anything_is_written(ser_kd, run, tmp_path, words, told):
     code, _, err = ser_kd("export", f"run={run}", f"out={tmp_path / 'none'}", *words)
     assert code == 2
