@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.measuring import RESULTS
 from ser_kd.storage.atomic import write_text
 
-NAMES = ("start_up", "augmentation", "snr_mixing", "mfcc", "timnet", "relational", "teacher_cache")
+NAMES = ("start_up", "augmentation", "snr_mixing", "mfcc", "timnet", "relational", "teacher_cache", "deployment")
 PAGE = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ser_kd.contracts.errors import DataError
-from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, read_versioned
+from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, restore_record
 
 PARTS = ("whole", "frontend", "network")
 """Raw waveform to answer; raw waveform to features; features to answer."""
@@ -244,16 +243,7 @@ class BenchmarkRecord:
             DataError: If the text is no JSON, of another schema version, or misses a key.
         """
         again = "measure again: ser-kd benchmark SYSTEM …"
-        data = read_versioned(text, source, again, again)
-        try:
-            return cls(**{**data, **{name: [kind(**part) for part in data[name]] for name, kind in _LISTS.items()}})
-        except (AttributeError, KeyError, TypeError) as fault:
-            raise DataError(
-                f"{source} does not hold what a benchmark holds.",
-                expected=f"the keys {', '.join(f.name for f in fields(cls))}",
-                got=str(fault),
-                remedy=again,
-            ) from fault
+        return restore_record(cls, text, source, holds="a benchmark", remedy=again, again=again, restore=_restore)
 
     def find_latency(self, system: str, engine: str, part: str, threads: int, seconds: float) -> LatencyRecord | None:
         """Find one measured time; None where it was not measured."""
@@ -263,3 +253,7 @@ class BenchmarkRecord:
     def find_engine(self, system: str, engine: str) -> EngineRecord | None:
         """Find what is known of one engine of one system; None where it was not measured."""
         return next((item for item in self.engines if (item.system, item.engine) == (system, engine)), None)
+
+
+def _restore(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, **{name: [kind(**part) for part in data[name]] for name, kind in _LISTS.items()}}

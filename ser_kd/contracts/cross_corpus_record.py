@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 
-from ser_kd.contracts.errors import DataError
-from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, read_versioned, restore_metrics
+from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, restore_metrics, restore_record
 
 
 @dataclass
@@ -90,13 +89,4 @@ class CrossCorpusRecord:
             DataError: If the text is no JSON, of another schema version, or misses a key.
         """
         again = "evaluate the run again: ser-kd evaluate run=… corpus=…"
-        data = read_versioned(text, source, again, again)
-        try:
-            return cls(**restore_metrics(data))
-        except (AttributeError, TypeError) as fault:
-            raise DataError(
-                f"{source} does not hold what an evaluation holds.",
-                expected=f"the keys {', '.join(f.name for f in fields(cls))}",
-                got=str(fault),
-                remedy=again,
-            ) from fault
+        return restore_record(cls, text, source, holds="an evaluation", remedy=again, again=again, restore=restore_metrics)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ser_kd.contracts.errors import DataError
-from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, read_versioned, restore_metrics
+from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, restore_metrics, restore_record
 
 
 @dataclass
@@ -141,17 +140,11 @@ class ExportRecord:
             DataError: If the text is no JSON, of another schema version, or misses a key.
         """
         again = "export the run again: ser-kd export run=…"
-        data = read_versioned(text, source, again, again)
-        try:
-            data["files"] = [_restore_file(file) for file in data["files"]]
-            return cls(**restore_metrics(data))
-        except (AttributeError, KeyError, TypeError) as fault:
-            raise DataError(
-                f"{source} does not hold what an export holds.",
-                expected=f"the keys {', '.join(f.name for f in fields(cls))}",
-                got=str(fault),
-                remedy=again,
-            ) from fault
+        return restore_record(cls, text, source, holds="an export", remedy=again, again=again, restore=_restore)
+
+
+def _restore(data: dict[str, Any]) -> dict[str, Any]:
+    return {**restore_metrics(data), "files": [_restore_file(file) for file in data["files"]]}
 
 
 def _restore_file(data: dict[str, Any]) -> ExportedFile:

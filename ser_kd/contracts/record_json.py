@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from ser_kd.contracts.errors import DataError
 
 SCHEMA_VERSION = 1
+
+Record = TypeVar("Record")
 
 
 def format_record(data: dict[str, Any]) -> str:
@@ -41,6 +45,31 @@ def read_versioned(text: str, source: str, remedy: str, again: str) -> dict[str,
             remedy=f"read it with the version that wrote it, or {again}",
         )
     return dict(data)
+
+
+def restore_record(
+    kind: type[Record], text: str, source: str, *, holds: str, remedy: str, again: str, restore: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Record:
+    """Read a record back; unknown keys of later versions are refused.
+
+    Args:
+        kind: The record's dataclass.
+        text: The file's text.
+        source: Named in errors.
+        holds: What such a file holds, in words.
+        remedy: What to do about a file that is no such record.
+        again: What makes the record anew, for one of another version.
+        restore: Turns the parts of the JSON object into what ``kind`` takes.
+
+    Raises:
+        DataError: If the text is no JSON, of another schema version, or misses a key.
+    """
+    data = read_versioned(text, source, remedy, again)
+    try:
+        return kind(**restore(data))
+    except (AttributeError, KeyError, TypeError) as fault:
+        expected = f"the keys {', '.join(f.name for f in fields(kind))}"  # type: ignore[arg-type]
+        raise DataError(f"{source} does not hold what {holds} holds.", expected=expected, got=str(fault), remedy=remedy) from fault
 
 
 def restore_metrics(part: dict[str, Any]) -> dict[str, Any]:

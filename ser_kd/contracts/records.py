@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ser_kd.contracts.errors import DataError
-from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, read_versioned, restore_metrics
+from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, restore_metrics, restore_record
 
 
 @dataclass
@@ -165,15 +164,10 @@ class RunRecord:
         Raises:
             DataError: If the text is no JSON, of another schema version, or misses a key.
         """
-        data = read_versioned(text, source, "the run was damaged: delete its folder and train it again", "train the run again")
-        try:
-            data["protocol"] = ProtocolRecord(**data["protocol"])
-            data["teachers"] = [TeacherRecord(**restore_metrics(teacher)) for teacher in data["teachers"]]
-            return cls(**restore_metrics(data))
-        except (AttributeError, KeyError, TypeError) as fault:
-            raise DataError(
-                f"{source} does not hold what a record holds.",
-                expected=f"the keys {', '.join(f.name for f in fields(cls))}",
-                got=str(fault),
-                remedy="the run was damaged: delete its folder and train it again",
-            ) from fault
+        remedy = "the run was damaged: delete its folder and train it again"
+        return restore_record(cls, text, source, holds="a record", remedy=remedy, again="train the run again", restore=_restore)
+
+
+def _restore(data: dict[str, Any]) -> dict[str, Any]:
+    teachers = [TeacherRecord(**restore_metrics(teacher)) for teacher in data["teachers"]]
+    return {**restore_metrics(data), "protocol": ProtocolRecord(**data["protocol"]), "teachers": teachers}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ser_kd.contracts.benchmark_record import BenchmarkRecord
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.export_record import ExportRecord
 from ser_kd.contracts.records import RunRecord
+from ser_kd.reports.benchmark_tables import describe_conditions, latency_table, ratio_table
 from ser_kd.reports.ledger import read_predictions
 from ser_kd.reports.sign_off import make_calibration_table, make_sign_off_table
 from ser_kd.reports.significance import Interval, bootstrap_metrics, read_answers
@@ -50,7 +53,7 @@ def render_model_card(
     run: RunRecord,
     export: ExportRecord,
     intervals: Mapping[str, Mapping[str, Interval]] | None = None,
-    latencies: Table | None = None,
+    benchmark: BenchmarkRecord | None = None,
 ) -> str:
     """Render the card as Markdown with the head that the Hugging Face hub reads.
 
@@ -58,7 +61,7 @@ def render_model_card(
         run: The run.
         export: Its export.
         intervals: From ``read_intervals``.
-        latencies: Table of latencies; None tells how to measure them.
+        benchmark: A benchmark that measured the run; None tells how to make one.
     """
     metadata = export.metadata
     names = metadata.get("labels") or metadata.get("dimensions") or []
@@ -86,13 +89,28 @@ def render_model_card(
     calibration = make_calibration_table(export)
     if calibration is not None:
         parts += ["## Calibration", render_markdown(calibration).rstrip()]
-    parts += ["## Latency"]
-    parts.append(render_markdown(latencies).rstrip() if latencies else "Not measured yet: `ser-kd benchmark RUN_FOLDER`.")
+    parts += ["## Latency", *_list_latencies(run, benchmark)]
     warned = tuple(run.protocol.warnings) + tuple(note for file in export.files for note in file.notes) + tuple(export.notes)
     parts += ["## Limits", "\n".join(f"* {text}" for text in (*LIMITS, *warned))]
     made, trained = hide_folders(export.command), hide_folders(run.command)
     parts.append(f"Made by `{made}`; trained by `{trained}` (revision {run.git_revision or 'unknown'}).")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _list_latencies(run: RunRecord, benchmark: BenchmarkRecord | None) -> list[str]:
+    """Render what a benchmark says of this run's files, and of the teacher it stood beside."""
+    key = (run.experiment, run.identity, run.protocol.fold, run.seed)
+    systems = benchmark.systems if benchmark else []
+    own = next((system.name for system in systems if (system.experiment, system.identity, system.fold, system.seed) == key), None)
+    if benchmark is None or own is None:
+        return ["Not measured yet: `ser-kd benchmark RUN_FOLDER`."]
+    only = replace(
+        benchmark,
+        latency=[cell for cell in benchmark.latency if cell.system == own],
+        ratios=[ratio for ratio in benchmark.ratios if ratio.system == own],
+    )
+    tables = [latency_table(only), ratio_table(only)]
+    return [*(render_markdown(table).rstrip() for table in tables if table is not None and table.rows), describe_conditions(only)]
 
 
 def hide_folders(command: str) -> str:

@@ -25,7 +25,6 @@ from ser_kd.deploy.speech_graph import FittedClip, SpeechGraph
 from ser_kd.functional.calibration import fit_temperature
 from ser_kd.models.pretrained import pretrained_sources
 from ser_kd.models.speech_model import SpeechModel
-from ser_kd.reports.model_card import read_intervals, render_model_card
 from ser_kd.reports.sign_off import render_sign_off
 from ser_kd.runtime import console
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
@@ -33,6 +32,7 @@ from ser_kd.runtime.recording import now
 from ser_kd.storage.atomic import write_text
 from ser_kd.tasks.exported_clips import Waveforms, ask_model, choose_calibration_clips
 from ser_kd.tasks.finished_runs import load_student, open_run_data
+from ser_kd.tasks.model_cards import SIGN_OFF, write_model_card
 
 SAME_SCORE = 1e-6
 """By how much the trained model's UA may differ from its record: not by a clip."""
@@ -128,7 +128,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
         record.files.append(_make_file(precision, exported, metadata, graph, data, clips, request))
     _note_sizes(record)
     record.finished_at = now()
-    _write_reports(request, run_record, record)
+    _write_reports(request, record)
     return record
 
 
@@ -243,7 +243,7 @@ def _list_licences(model: SpeechModel, data: SpeechDataModule, run_record: RunRe
     return list(dict.fromkeys([*notes, *request.licences]))
 
 
-def _write_reports(request: ExportRequest, run_record: RunRecord, record: ExportRecord) -> None:
-    write_text(request.out / "sign_off.json", record.to_json())
+def _write_reports(request: ExportRequest, record: ExportRecord) -> None:
+    write_text(request.out / SIGN_OFF, record.to_json())
     write_text(request.out / "sign_off.md", render_sign_off(record))
-    write_text(request.out / "README.md", render_model_card(run_record, record, read_intervals(request.run, run_record)))
+    write_model_card(request.run, request.out)

@@ -9,14 +9,22 @@ from pathlib import Path
 
 import lightning
 import pytest
+import soundfile
 
-from tests.conftest import write_emodb, write_ravdess
+from tests.conftest import speech_like, write_emodb, write_ravdess
+from tests.tiny_models import RATE, write_tiny_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "experiments").glob("*/README.md"))]
 # what a reader on a small machine would add or write instead
 QUICK = ["scale=tiny", "trainer.max_epochs=1", "trainer.accelerator=cpu", "logger=csv"]
 QUICK_CLIP = ["datamodule.clip_samples=16000"]
+QUICK_EXPORT = [
+    "gates.int8.ua_change=null",
+    "gates.int8.argmax_agreement=null",
+    "gates.int8.max_difference=1",
+]  # of a model that learnt nothing
+QUICK_BENCHMARK = ["seconds=1", "threads=1", "engines=onnx_fp32", "rounds=2", "budget=0.2", "scale=tiny"]
 MADE_ELSEWHERE = {"demo"}  # the Makefile's own first target, too long to repeat here
 
 
@@ -58,6 +66,9 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
     emodb = workplace / "documented_emodb"
     if not emodb.exists():
         write_emodb(emodb, seconds=0.3, most=1)
+    recordings = workplace / "recordings"
+    recordings.mkdir(exist_ok=True)
+    soundfile.write(recordings / "0001.wav", speech_like(1), 16_000)
     runs = workplace / "documented" / page.parent.name
     monkeypatch.setenv("SER_KD_RUNS", str(runs))
     (workplace / "my.csv").unlink(missing_ok=True)
@@ -72,7 +83,7 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
         line = words[1:]
         for written, place in places.items():
             line = [word.replace(written, place) for word in line]
-        quick = QUICK if words[1] in ("train", "cache-teacher") else []
+        quick = {"train": QUICK, "cache-teacher": QUICK, "export": QUICK_EXPORT, "benchmark": QUICK_BENCHMARK}.get(words[1], [])
         if any(word.startswith("experiments=wav_to_mfcc") for word in line):
             quick = [*quick, *QUICK_CLIP]
         typed = {word.partition("=")[0]: word for word in [*line, *quick]}
@@ -82,7 +93,7 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
 
 @pytest.mark.slow
 def test_the_three_lines_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (script,) = blocks(ROOT / "README.md", "python")
+    script = next(block for block in blocks(ROOT / "README.md", "python") if "RavdessDataModule" in block)
     ravdess = workplace / "ravdess"
     if not ravdess.exists():
         write_ravdess(ravdess, statements=(1,), seconds=0.3)
@@ -103,3 +114,12 @@ def test_the_three_lines_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -
     trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     exec(script.replace("/data/ravdess", str(ravdess)), {"trainer": trainer, "your_lightning_module": module})
     assert module.heard == 14 * 30
+
+
+def test_the_predicting_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    script = next(block for block in blocks(ROOT / "README.md", "python") if "StreamingPredictor" in block)
+    monkeypatch.chdir(tmp_path)
+    write_tiny_model(tmp_path / "model_fp32.onnx")
+    soundfile.write("recording.wav", speech_like(1), RATE)
+    exec(script, {"microphone": [speech_like(number, rate=48_000) for number in range(5)]})
+    assert len(capsys.readouterr().out.splitlines()) > 2

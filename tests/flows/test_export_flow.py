@@ -101,6 +101,9 @@ def test_the_benchmark_measures_run_and_files(ser_kd, workplace, run):
     assert {("demo/student", "onnx_fp32", part) for part in ("whole", "frontend", "network")} <= cells
     assert any(ratio.what == "latency" for ratio in record.ratios)
     assert (workplace / "measured" / "benchmark.png").is_file()
+    card = (run / "export" / "README.md").read_text()
+    assert "Not measured yet" not in card
+    assert "| demo/student | onnx_int8 | 1 | 1 |" in card
 
 
 @pytest.mark.parametrize(
