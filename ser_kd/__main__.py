@@ -21,7 +21,7 @@ from ser_kd.runtime.faults import join_names, suggest
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 
 DONE, OUR_FAULT, USER_FAULT, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes: done; our fault; the user's input is wrong; stopped by Ctrl-C."""
+"""Exit codes: done; our fault, or an export that is not signed off; the user's input is wrong; stopped by Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,9 @@ def print_help() -> None:
     console.show("\nFirst steps:      ser-kd doctor, then ser-kd demo")
     console.show("About one verb:   ser-kd VERB --help")
     console.show("What there is:    ser-kd list")
-    console.show("Exit codes:       0 done, 2 the input is wrong (one message), 1 our fault, 130 stopped, 143 told to stop")
+    console.show(
+        "Exit codes:       0 done, 2 the input is wrong (one message), 1 our fault or not signed off, 130 stopped, 143 told to stop"
+    )
 
 
 def print_verb_help(name: str) -> None:

@@ -14,9 +14,16 @@ def check_target(target: str) -> None:
     """Check that files can be pushed there, as far as the name tells.
 
     Raises:
-        ConfigError: If it is neither an existing folder nor NAME/REPOSITORY.
+        ConfigError: If it is neither an existing folder, empty or with an earlier export, nor NAME/REPOSITORY.
     """
     place = Path(target).expanduser()
+    if place.is_dir() and any(place.iterdir()) and not (place / "sign_off.json").is_file():
+        raise ConfigError(
+            "The folder to push to holds other files.",
+            expected="an empty folder, or one with an earlier export",
+            got=str(place),
+            remedy="make a new folder and give it as push_to_hub",
+        )
     if not place.is_dir() and (place.is_absolute() or target.count("/") != 1 or target.startswith((".", "~"))):
         raise ConfigError(
             "There is nowhere to push the files to.",

@@ -42,6 +42,7 @@ class ModelMetadata:
         corpus: Corpus it was trained on.
         protocol: Name of the protocol.
         protocol_fingerprint: Hash of ids, labels and split of the protocol.
+        checkpoint: ``best`` or ``last`` of the run.
         teachers: Experiments (or names) of its teachers; empty where it learnt alone.
         licences: Licence notes of what it was trained on and started from.
         exporter: What made the graph.
@@ -67,6 +68,7 @@ class ModelMetadata:
     corpus: str
     protocol: str
     protocol_fingerprint: str
+    checkpoint: str = "best"
     teachers: list[str] = field(default_factory=list)
     licences: list[str] = field(default_factory=list)
     exporter: str = ""
@@ -132,6 +134,8 @@ class ModelMetadata:
                 raise _damaged(source, f"{PREFIX}{name} is {getattr(self, name)!r}")
         if not isinstance(self.crops, bool):
             raise _damaged(source, f"{PREFIX}crops is {self.crops!r}")
+        if self.minimum_samples > self.window_samples:
+            raise _damaged(source, f"minimum_samples {self.minimum_samples} above window_samples {self.window_samples}")
         if self.precision not in PRECISIONS or self.output not in ("probabilities", "dimensions") or not self.answers:
             raise _damaged(source, f"output {self.output!r}, precision {self.precision!r}, {len(self.answers)} names")
         if len(set(self.answers)) != len(self.answers) or (self.output == "dimensions" and sorted(self.dimensions) != sorted(DIMENSIONS)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,7 @@ def compare_with_torch(
         progress: Called with (done, in all).
 
     Returns:
-        The metrics of ``ExportedFile``.
+        The metrics of ``ExportedFile``; ``ccc_change`` is that of the dimension that changed most.
     """
 
     def ask(waveforms: Sequence[np.ndarray]) -> Tensor:
@@ -83,7 +84,12 @@ def compare_with_torch(
     metrics["shortest_difference"] = float((ask([short])[0] - ask_torch(short)).abs().max())
     own, trained = judge_answers(answers, clips), judge_answers(clips.reference, clips)
     for name, value in own.items():
+        if name == "ccc":
+            continue
         metrics |= {name: value, f"{name}_torch": trained[name], f"{name}_change": value - trained[name]}
+    if not clips.classes:
+        known = [metrics[f"ccc_{name}_change"] for name in DIMENSIONS if not math.isnan(metrics[f"ccc_{name}_change"])]
+        metrics |= {"ccc": own["ccc"], "ccc_torch": trained["ccc"], "ccc_change": max(known, key=abs, default=math.nan)}
     return metrics
 
 
@@ -95,7 +101,8 @@ def judge_answers(answers: Tensor, clips: JudgedClips) -> dict[str, float]:
         clips: The labels.
 
     Returns:
-        ``ua``, ``wa``, ``f1_macro``, ``calibration_error`` and ``log_loss``; or ``ccc_<dimension>`` and their mean, ``ccc``.
+        ``ua``, ``wa``, ``f1_macro``, ``calibration_error`` and ``log_loss``; or ``ccc_<dimension>`` and the mean of those that are
+        defined, ``ccc``.
     """
     if clips.classes:
         panel = MetricPanel(clips.classes)
@@ -108,7 +115,8 @@ def judge_answers(answers: Tensor, clips: JudgedClips) -> dict[str, float]:
     panel = MetricPanel((), dimensions=True)
     panel.update(Outputs(dimensions=answers), clips.labels)
     values = {f"ccc_{name}": panel.compute().values[f"ccc_{name}"] for name in DIMENSIONS}
-    return {**values, "ccc": sum(values.values()) / len(values)}
+    defined = [value for value in values.values() if not math.isnan(value)]
+    return {**values, "ccc": sum(defined) / len(defined) if defined else math.nan}
 
 
 def make_gates(metrics: Mapping[str, float], bounds: Mapping[str, Any]) -> list[Gate]:

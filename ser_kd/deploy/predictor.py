@@ -15,6 +15,9 @@ from ser_kd.deploy.windows import WindowCutter, WindowLength, resolve_window
 from ser_kd.storage.audio_files import check_waveform
 from ser_kd.storage.audio_stream import BLOCK_VALUES, AudioStream, StreamResampler
 
+MOST_CHANNELS = 64
+"""More than any recording has: such an array lies the other way round."""
+
 
 class Predictor:
     """A model file that answers to recordings.
@@ -47,6 +50,10 @@ class Predictor:
     ) -> None:
         self.model = OnnxModel(Path(model), providers, threads)
         self.metadata = self.model.metadata
+        if not 0.0 <= abstain_below <= 1.0:
+            raise ConfigError(
+                "'abstain_below' is no probability.", expected="0 to 1", got=f"{abstain_below:g}", remedy="such as abstain_below=0.5"
+            )
         self.abstain_below = abstain_below
         if abstain_below and self.metadata.output == "dimensions":
             raise ConfigError(
@@ -150,6 +157,7 @@ class StreamingPredictor:
         self._cutter = WindowCutter(*resolve_window(metadata, window_s, hop_s))
         self._heard = 0  # samples at the model's rate
         self._mean = RunningMean()
+        self._finished = False
 
     @classmethod
     def of_file(
@@ -175,7 +183,9 @@ class StreamingPredictor:
 
         Raises:
             DataError: If the chunk holds NaN, infinity or anything but floats, or the model cannot answer.
+            ConfigError: If the stream was finished before.
         """
+        self._check_open()
         samples = self._to_mono(np.asarray(chunk))
         self._fed += len(samples)
         answers: list[Prediction] = []
@@ -192,7 +202,10 @@ class StreamingPredictor:
 
         Raises:
             DataError: If there was no sample at all, or fewer than the model needs.
+            ConfigError: If it was finished before.
         """
+        self._check_open()
+        self._finished = True
         block = self._resampler.finish()
         self._heard += len(block)
         answers = [self._hear(start, window) for start, window in self._cutter.push(block)]
@@ -221,6 +234,15 @@ class StreamingPredictor:
         stretch = Prediction(self.source, 0.0, self.heard_s, notes=tuple(notes))
         return name_answer(self._predictor.metadata, *means, self._predictor.abstain_below, stretch)
 
+    def _check_open(self) -> None:
+        if self._finished:
+            raise ConfigError(
+                "The stream is finished.",
+                expected="no samples after finish()",
+                got=f"{self.source}: {self.heard_s:.2f} s heard",
+                remedy="make a new StreamingPredictor for the next stream",
+            )
+
     def _hear(self, start: int, window: np.ndarray) -> Prediction:
         needed = self._predictor.metadata.minimum_samples
         if len(window) < needed:
@@ -245,6 +267,13 @@ class StreamingPredictor:
                 expected="(T,) or (T, channels) float in about [-1, 1]",
                 got=f"{self.source}: {chunk.dtype} of shape {chunk.shape}",
                 remedy="divide 16-bit integers by 32768",
+            )
+        if chunk.ndim == 2 and chunk.shape[1] > MOST_CHANNELS:
+            raise DataError(
+                "These are too many channels.",
+                expected=f"(T, channels) with at most {MOST_CHANNELS} channels",
+                got=f"{self.source}: shape {chunk.shape}",
+                remedy="turn (channels, T), as torchaudio has it, around: waveform.T",
             )
         if chunk.ndim == 2:
             self._notes += [note for note in describe_channels(chunk.shape[1]) if note not in self._notes]

@@ -93,7 +93,7 @@ def quantize_statically(proto: onnx.ModelProto, clips: Iterable[Mapping[str, np.
 
     isolated = _isolate_inputs(proto)
     named = [node.name for node in _list_layers(isolated)]
-    _check_anything(named)
+    _check_anything(named, f"behind the front-end a convolution of {SMALLEST_CONVOLUTION} weights or a product of {SMALLEST_PRODUCT:,}")
     fed = list(clips)
     if not fed:
         raise ConfigError(
@@ -129,7 +129,7 @@ def quantize_dynamically(proto: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime import quantization  # late: it takes most of a second
 
     named = [node.name for node in list_weighted_nodes(proto, SMALLEST_PRODUCT, PRODUCTS)]
-    _check_anything(named)
+    _check_anything(named, f"behind the front-end a product of {SMALLEST_PRODUCT:,} weights (method=static takes convolutions, too)")
     bare = onnx.ModelProto.FromString(proto.SerializeToString())
     boundary = [value for value in bare.graph.value_info if value.name in BOUNDARY]
     del bare.graph.value_info[:]  # the library turns products around and trips over shapes that were noted before
@@ -217,11 +217,11 @@ def _isolate_inputs(proto: onnx.ModelProto) -> onnx.ModelProto:
     return copied
 
 
-def _check_anything(nodes: list[str]) -> None:
+def _check_anything(nodes: list[str], wanted: str) -> None:
     if not nodes:
         raise ConfigError(
             "There is no layer to quantise.",
-            expected=f"behind the front-end a convolution of {SMALLEST_CONVOLUTION} weights or a matrix product of {SMALLEST_PRODUCT:,}",
+            expected=wanted,
             got="none",
             remedy="leave int8 out of precision",
         )

@@ -1,4 +1,4 @@
-"""Cut a stream of samples into windows as it comes, holding no more than one window."""
+"""Cut a stream of samples into windows as it comes, holding no more than two windows."""
 
 from __future__ import annotations
 

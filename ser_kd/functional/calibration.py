@@ -42,7 +42,7 @@ def fit_temperature(logits: Tensor, classes: Tensor) -> float:
             "A calibration temperature needs labelled clips.",
             expected="at least one clip with a class",
             got=f"{len(classes)} clips without any",
-            remedy="set teacher.calibrate=false, or give validation clips with labels",
+            remedy="give validation clips with labels, or leave calibration out (calibrate=false; of a teacher teacher.calibrate=false)",
         )
     wide, targets = logits[labelled].double(), classes[labelled]
 

@@ -14,7 +14,7 @@ from ser_kd.contracts.export_record import ExportRecord
 from ser_kd.contracts.records import RunRecord
 from ser_kd.reports.benchmark_tables import describe_conditions, latency_table, ratio_table
 from ser_kd.reports.ledger import read_predictions
-from ser_kd.reports.sign_off import make_calibration_table, make_sign_off_table
+from ser_kd.reports.sign_off import list_reasons, make_calibration_table, make_sign_off_table
 from ser_kd.reports.significance import Interval, bootstrap_metrics, read_answers
 from ser_kd.reports.tables import Column, Table, format_share, render_markdown
 
@@ -70,6 +70,7 @@ def render_model_card(
     parts = [
         _make_head(run),
         f"# {run.experiment}: speech emotion recognition in one ONNX file",
+        *_warn_of_failures(export),
         _describe(run, names),
         "## Use",
         f"From the raw waveform ({rate:,} Hz, mono, float32) to the answer; front-end, labels and calibration are inside the file.",
@@ -80,6 +81,7 @@ def render_model_card(
         _list_protocol(run),
         "Licences: " + "; ".join(metadata.get("licences") or ["none stated"]) + ".",
         "## Metrics",
+        f"Of the run's best checkpoint; the files hold the {export.checkpoint} one (see below)." if export.checkpoint != "best" else "",
         _make_metrics(run, intervals or {}),
         _make_recalls(run),
         "## Against the trained model",
@@ -95,6 +97,11 @@ def render_model_card(
     made, trained = hide_folders(export.command), hide_folders(run.command)
     parts.append(f"Made by `{made}`; trained by `{trained}` (revision {run.git_revision or 'unknown'}).")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _warn_of_failures(export: ExportRecord) -> list[str]:
+    reasons = [f"{file.file}: {reason}" for file in export.files for reason in list_reasons(file)]
+    return [f"**NOT SIGNED OFF. {'; '.join(reasons)}. Do not ship it.**"] if reasons else []
 
 
 def _list_latencies(run: RunRecord, benchmark: BenchmarkRecord | None) -> list[str]:
@@ -124,7 +131,7 @@ def hide_folders(command: str) -> str:
 
 
 def _make_head(run: RunRecord) -> str:
-    lines = ["---", "library_name: onnx", "pipeline_tag: audio-classification", "tags:", "- speech-emotion-recognition"]
+    lines = ["---", "library_name: onnx", "license: other", "pipeline_tag: audio-classification", "tags:", "- speech-emotion-recognition"]
     lines += ["- knowledge-distillation"] if run.teachers else []
     return "\n".join([*lines, "- ser_kd", "---"])
 
@@ -145,7 +152,9 @@ def _describe_interface(metadata: Mapping[str, object], rate: int) -> str:
     shortest = int(str(metadata.get("minimum_samples", 0)))
     return (
         f"Inputs `waveform` (B, T) float32 and `length` (B,) int64, outputs `{output}` and `embedding`; at least {shortest:,} samples "
-        f"({shortest / rate:.2f} s). {str(metadata.get('padding', '')).capitalize()}."
+        f"({shortest / rate:.2f} s). {str(metadata.get('padding', '')).capitalize()}. "
+        f"`ser-kd predict` hears longer recordings in windows of {int(str(metadata.get('window_samples', 0))) / rate:.2f} s and takes the "
+        "mean of their answers."
     )
 
 
@@ -153,7 +162,8 @@ def _list_protocol(run: RunRecord) -> str:
     protocol = run.protocol
     rows = [
         f"* corpus {run.corpus}, protocol `{protocol.name}` (fingerprint `{protocol.fingerprint}`), "
-        f"fold {protocol.fold} of {protocol.folds}, seed {run.seed}; the epoch was chosen on {protocol.selection}",
+        f"fold {protocol.fold} of {protocol.folds}, seed {run.seed}; "
+        + ("trained on training and validation clips in the end" if protocol.selection == "refit" else f"chosen on {protocol.selection}"),
     ]
     for split, count in protocol.counts.items():
         speakers = protocol.speakers.get(split, [])
@@ -181,7 +191,7 @@ def _make_metrics(run: RunRecord, intervals: Mapping[str, Mapping[str, Interval]
         if key.startswith("test/ccc_")
     ]
     some = next((interval for found in intervals.values() for interval in found.values()), None)
-    notes = (f"95 % intervals by {some.units} {some.unit}.",) if some else ()
+    notes = (f"95 % bootstrap intervals, {some.units} {some.unit} resampled.",) if some else ()
     return render_markdown(Table((Column("metric"), *(Column(split, "right") for split in splits)), tuple(rows), notes)).rstrip()
 
 

@@ -14,7 +14,9 @@ def make_sign_off_table(record: ExportRecord) -> Table:
     score, name = ("ua", "UA") if with_classes else ("ccc", "CCC")
     columns = [Column("file"), Column("KB", "right"), Column("max |Δ|", "right"), Column("mean |Δ|", "right")]
     columns += [Column("same answer", "right")] if with_classes else []
-    columns += [Column(f"{name} torch", "right"), Column(name, "right"), Column(f"Δ{name}, points", "right"), Column("signed off")]
+    columns += [Column(f"{name} torch", "right"), Column(name, "right"), Column(f"Δ{name}, points", "right")]
+    columns += [Column("ECE", "right")] if with_classes else []
+    columns.append(Column("signed off"))
     return Table(tuple(columns), tuple(_make_row(file, score, with_classes) for file in record.files))
 
 
@@ -66,10 +68,10 @@ def render_sign_off(record: ExportRecord) -> str:
 
 
 def make_calibration_table(record: ExportRecord) -> Table | None:
-    """Put calibration error and log loss before and after the temperature side by side; None for a model without classes."""
+    """Put calibration error and log loss before and after the temperature side by side; None where no temperature was fitted."""
     rows = []
     for split in ("validation", "test"):
-        if f"{split}/calibration_error" in record.metrics:
+        if f"{split}/calibration_error_before" in record.metrics:
             names = [f"{split}/{name}{ending}" for name in ("calibration_error", "log_loss") for ending in ("_before", "")]
             rows.append((split, *(format_share(record.metrics.get(name, math.nan)) for name in names)))
     columns = ("split", "ECE before", "ECE after", "log loss before", "log loss after")
@@ -82,8 +84,10 @@ def _make_row(file: ExportedFile, score: str, with_classes: bool) -> tuple[str, 
     if with_classes:
         row.append(f"{100 * metrics.get('argmax_agreement', math.nan):.2f} %")
     row += [format_share(metrics.get(f"{score}_torch", math.nan)), format_share(metrics.get(score, math.nan))]
-    row += [format_points(metrics.get(f"{score}_change", math.nan)), "yes" if file.signed_off else "NO"]
-    return tuple(row)
+    row.append(format_points(metrics.get(f"{score}_change", math.nan)))
+    if with_classes:
+        row.append(format_share(metrics.get("calibration_error", math.nan)))
+    return (*row, "yes" if file.signed_off else "NO")
 
 
 def _tell_making(file: ExportedFile) -> str:

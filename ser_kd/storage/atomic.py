@@ -41,6 +41,21 @@ def replace_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder where it is missing, and check that files can be made in it, before long work begins.
+
+    Raises:
+        DataError: If it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".check.", suffix=".part")
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as fault:
+        raise explain_write_fault(folder, fault) from fault
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all.
 
@@ -64,5 +79,5 @@ def explain_write_fault(path: Path, fault: OSError) -> DataError:
         "The disk is full." if full else "A file cannot be written.",
         expected="free space" if full else "a folder that may be written",
         got=f"{path}: {fault.strerror or fault}",
-        remedy="free some space or choose another folder (paths.runs=…, paths.cache=…); what was written before is whole",
+        remedy="free some space or choose another folder (out=…, paths.runs=…, paths.cache=…); what was written before is whole",
     )

@@ -71,9 +71,19 @@ def _check_values(config: DictConfig) -> None:
     Raises:
         ConfigError: All faults together.
     """
-    faults = []
+    faults = [
+        ConfigError(f"'{key}' is a list.", expected=f"{key}=[…]", got=str(config[key]), remedy=f"put it in brackets: {key}=[{config[key]}]")
+        for key in ("precision", "licences")
+        if isinstance(config[key], str)
+    ]
+    if not config.precision:
+        faults.append(
+            ConfigError(
+                "No precision is chosen.", expected=", ".join(PRECISIONS), got="precision=[]", remedy="such as precision=[fp32,int8]"
+            )
+        )
     for key, given, choices in (
-        ("precision", list(config.precision) or ["nothing"], PRECISIONS),
+        ("precision", [] if isinstance(config.precision, str) else list(config.precision), PRECISIONS),
         ("checkpoint", [config.checkpoint], ("best", "last")),
         ("method", [config.method], METHODS),
     ):

@@ -38,7 +38,7 @@ class Waveforms(Sequence[np.ndarray]):
 
 
 @torch.no_grad()
-def ask_model(model: nn.Module, data: SpeechDataModule, split: str) -> tuple[Tensor, SpeechBatch]:
+def ask_model(model: nn.Module, data: SpeechDataModule, split: str) -> tuple[Tensor, SpeechBatch, bool]:
     """Ask the trained model about a split, batch by batch as it was judged.
 
     Args:
@@ -47,15 +47,17 @@ def ask_model(model: nn.Module, data: SpeechDataModule, split: str) -> tuple[Ten
         split: ``validation`` or ``test``.
 
     Returns:
-        Logits (N, C), or dimensions (N, 3) of a model without classes; and the labels of the N clips, without sound.
+        Logits (N, C), or dimensions (N, 3) of a model without classes; the labels of the N clips, without sound; and whether the
+        former are logits.
     """
     loader = data.val_dataloader() if split == "validation" else data.test_dataloader()
-    answers, labels = [], []
+    answers, labels, has_classes = [], [], True
     for batch in loader:
         outputs = model(batch.model_input())
-        answers.append(outputs.dimensions if outputs.logits is None else outputs.logits)
+        has_classes = outputs.logits is not None
+        answers.append(outputs.logits if has_classes else outputs.dimensions)
         labels.append(replace(batch, waveforms=batch.waveforms[:, :0]))
-    return torch.cat(answers).float(), _join(labels)
+    return torch.cat(answers).float(), _join(labels), has_classes
 
 
 def choose_calibration_clips(dataset: SpeechDataset, count: int) -> list[int]:

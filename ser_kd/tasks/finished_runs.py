@@ -107,6 +107,13 @@ def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, A
     """
     model, record, config = load_student(folder, checkpoint)
     data = open_run_data(record, config, moved, cache_dir)
+    if split == "validation" and not data.fold.validation_set:
+        raise DataError(
+            "The run has no validation clips: it was trained on them in the end.",
+            expected="split=test of a refitted run",
+            got="split=validation",
+            remedy="leave split out",
+        )
     return record, judge_clips(model, record.protocol.classes, data, split).results[split]
 
 
@@ -135,6 +142,8 @@ def open_run_data(record: RunRecord, config: DictConfig, moved: Mapping[str, Any
             got=data.fold.fingerprint,
             remedy="give the corpus as it was (corpus.root=…): the same clips, labels and speakers",
         )
+    if config.get("refit"):
+        data.refit()  # it was trained on its validation clips in the end
     return data
 
 

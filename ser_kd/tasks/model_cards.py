@@ -13,6 +13,8 @@ from ser_kd.runtime.recording import read_record
 from ser_kd.storage.atomic import write_text
 
 SIGN_OFF, BENCHMARK, CARD = "sign_off.json", "benchmark.json", "README.md"
+FEWEST_CALLS = 5
+"""Calls behind each time that a card tells."""
 
 
 def write_model_card(run: Path, folder: Path) -> None:
@@ -42,6 +44,10 @@ def tell_cards(benchmark: BenchmarkRecord, runs: list[Path], export_folder: str)
         runs: Run folders.
         export_folder: Name of the export's folder within a run's.
     """
+    fewest = min((cell.calls for cell in benchmark.latency if cell.part == "whole"), default=0)
+    if fewest < FEWEST_CALLS:
+        console.tell(f"no model card was changed: some times rest on {fewest} calls, a card takes {FEWEST_CALLS} or more")
+        return
     for run in runs:
         folder = run / export_folder
         if (folder / SIGN_OFF).is_file():

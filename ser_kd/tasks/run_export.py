@@ -16,7 +16,7 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.export_record import ExportedFile, ExportRecord
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
-from ser_kd.deploy.model_metadata import ModelMetadata
+from ser_kd.deploy.model_metadata import PRECISIONS, ModelMetadata
 from ser_kd.deploy.onnx_export import ExportedGraph, export_graph, write_model
 from ser_kd.deploy.onnx_model import OnnxModel, pad_clips
 from ser_kd.deploy.parity import JudgedClips, compare_with_torch, judge_answers, make_gates
@@ -29,10 +29,10 @@ from ser_kd.reports.sign_off import render_sign_off
 from ser_kd.runtime import console
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
 from ser_kd.runtime.recording import now
-from ser_kd.storage.atomic import write_text
+from ser_kd.storage.atomic import check_writable, write_text
 from ser_kd.tasks.exported_clips import Waveforms, ask_model, choose_calibration_clips
 from ser_kd.tasks.finished_runs import load_student, open_run_data
-from ser_kd.tasks.model_cards import SIGN_OFF, write_model_card
+from ser_kd.tasks.model_cards import BENCHMARK, CARD, SIGN_OFF, write_model_card
 
 SAME_SCORE = 1e-6
 """By how much the trained model's UA may differ from its record: not by a clip."""
@@ -92,11 +92,20 @@ def export_run(request: ExportRequest) -> ExportRecord:
         packages=installed_packages(), hardware=describe_hardware(), git_revision=git_revision(Path(__file__).parent),
         command=request.command,
     )  # fmt: skip
+    check_writable(request.out)
+    window = data.clip_samples or max(data.dataset("train").lengths)
+    minimum = max(1, round(request.minimum_s * data.sample_rate_hz))
+    if minimum > window:
+        raise ConfigError(
+            "The shortest recording is longer than the model's window.",
+            expected=f"minimum_s up to {window / data.sample_rate_hz:.2f}",
+            got=f"minimum_s={request.minimum_s:g}",
+            remedy="lower minimum_s",
+        )
     console.note("asking the trained model about validation and test")
     temperature, clips = _judge_in_torch(model, data, request.calibrate, record)
     _check_own_score(run_record, record, clips)
     graph = SpeechGraph(model, FittedClip(data.clip_samples, data.padding), temperature)
-    window = data.clip_samples or max(data.dataset("train").lengths)
     console.note("exporting")
     exported = export_graph(graph, window)
     metadata = ModelMetadata(
@@ -104,7 +113,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
         labels=list(clips.classes),
         dimensions=[] if clips.classes else list(DIMENSIONS),
         sample_rate_hz=data.sample_rate_hz,
-        minimum_samples=max(1, round(request.minimum_s * data.sample_rate_hz)),
+        minimum_samples=minimum,
         window_samples=window,
         padding=graph.clip.describe(data.sample_rate_hz),
         crops=data.clip_samples is not None,
@@ -117,6 +126,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
         corpus=run_record.corpus,
         protocol=run_record.protocol.name,
         protocol_fingerprint=run_record.protocol.fingerprint,
+        checkpoint=request.checkpoint,
         teachers=list(dict.fromkeys(teacher.experiment or teacher.name for teacher in run_record.teachers)),
         licences=_list_licences(model, data, run_record, request),
         exporter=exported.exporter,
@@ -124,8 +134,16 @@ def export_run(request: ExportRequest) -> ExportRecord:
         ser_kd=__version__,
     )
     record.metadata = {name: value for name, value in asdict(metadata).items() if name != "precision"}
-    for precision in request.precisions:
-        record.files.append(_make_file(precision, exported, metadata, graph, data, clips, request))
+    made = {}
+    for precision in request.precisions:  # whatever cannot be made is told before anything is written
+        file = ExportedFile(precision, f"model_{precision}.onnx", 0, exported.exporter, exported.opset, "", len(clips))
+        record.files.append(file)
+        made[file.file] = _convert(precision, exported, data, request, file)
+    _remove_earlier(request.out)
+    for file in record.files:
+        console.note(f"making {file.file}")
+        write_model(made[file.file].proto, replace(metadata, precision=file.precision), request.out / file.file)
+        _judge_file(file, graph, clips, request)
     _note_sizes(record)
     record.finished_at = now()
     _write_reports(request, record)
@@ -134,21 +152,30 @@ def export_run(request: ExportRequest) -> ExportRecord:
 
 def _judge_in_torch(model: SpeechModel, data: SpeechDataModule, calibrate: bool, record: ExportRecord) -> tuple[float, JudgedClips]:
     """Ask the trained model, fit its temperature, and note what the temperature does."""
-    answers, labels = ask_model(model, data, "test")
+    answers, labels, has_classes = ask_model(model, data, "test")
     waveforms = Waveforms(data.dataset("test"))
-    if answers.shape[1] != len(labels.class_names) or labels.classes is None:
+    if not has_classes:
         return 1.0, JudgedClips(waveforms, labels, answers, ())
-    temperature = 1.0
-    if calibrate and data.fold.validation_set:
-        logits, known = ask_model(model, data, "validation")
-        if known.classes is not None:
-            temperature = fit_temperature(logits, known.classes)
-            _note_calibration(record, "validation", JudgedClips((), known, logits, labels.class_names), temperature)
-    elif calibrate:
-        record.notes.append("no temperature was fitted: the run has no validation clips, it was refitted on them")
+    temperature = _fit_temperature(model, data, record) if calibrate else 1.0
     clips = JudgedClips(waveforms, labels, torch.softmax(answers / temperature, dim=1), labels.class_names)
     _note_calibration(record, "test", replace(clips, reference=answers), temperature)
     return temperature, clips
+
+
+def _fit_temperature(model: SpeechModel, data: SpeechDataModule, record: ExportRecord) -> float:
+    """Fit the temperature on validation; 1, and a note why, where no clips are left for it."""
+    if not data.fold.validation_set:
+        record.notes.append("no temperature was fitted: the run was trained on its validation clips in the end")
+        return 1.0
+    if data.fold.to_record().selection == "test":
+        record.notes.append("no temperature was fitted: the protocol validates on the test clips")
+        return 1.0
+    logits, labels, _ = ask_model(model, data, "validation")
+    if labels.classes is None:
+        return 1.0
+    temperature = fit_temperature(logits, labels.classes)
+    _note_calibration(record, "validation", JudgedClips((), labels, logits, labels.class_names), temperature)
+    return temperature
 
 
 def _check_own_score(run_record: RunRecord, record: ExportRecord, clips: JudgedClips) -> None:
@@ -165,36 +192,31 @@ def _check_own_score(run_record: RunRecord, record: ExportRecord, clips: JudgedC
 
 def _note_calibration(record: ExportRecord, split: str, clips: JudgedClips, temperature: float) -> None:
     """Note calibration error and log loss of logits, with the temperature and without."""
-    for ending, divisor in (("_before", 1.0), ("", temperature)):
+    for ending, divisor in (("_before", 1.0), ("", temperature)) if temperature != 1.0 else (("", 1.0),):
         values = judge_answers(torch.softmax(clips.reference / divisor, dim=1), clips)
         record.metrics |= {f"{split}/{name}{ending}": values[name] for name in ("calibration_error", "log_loss")}
 
 
-def _make_file(
-    precision: str,
-    exported: ExportedGraph,
-    metadata: ModelMetadata,
-    graph: SpeechGraph,
-    data: SpeechDataModule,
-    clips: JudgedClips,
-    request: ExportRequest,
-) -> ExportedFile:
-    path = request.out / f"model_{precision}.onnx"
-    file = ExportedFile(precision, path.name, 0, exported.exporter, exported.opset, "", len(clips))
-    console.note(f"making {path.name}")
-    write_model(_convert(precision, exported, data, request, file).proto, replace(metadata, precision=precision), path)
+def _judge_file(file: ExportedFile, graph: SpeechGraph, clips: JudgedClips, request: ExportRequest) -> None:
+    """Compare a written file with the trained model, and hold it against its gates."""
+    path = request.out / file.file
     file.bytes = path.stat().st_size
-    opened = _open(path, precision, file)
+    opened = _open(path, file.precision, file)
 
     def ask_torch(waveform: np.ndarray) -> torch.Tensor:
         fed = pad_clips([waveform])
         with torch.no_grad():
-            return graph(torch.from_numpy(fed["waveform"]), torch.from_numpy(fed["length"]))[metadata.output][0]
+            return graph(torch.from_numpy(fed["waveform"]), torch.from_numpy(fed["length"]))[opened.metadata.output][0]
 
     with console.progress(f"comparing {path.name} with torch") as progress:
         file.metrics = compare_with_torch(opened, clips, ask_torch, progress)
-    file.gates = make_gates(file.metrics, request.gates.get(precision, {}))
-    return file
+    file.gates = make_gates(file.metrics, request.gates.get(file.precision, {}))
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove what an earlier export left: its sign-off and figures do not speak of the new files."""
+    for name in (*(f"model_{precision}.onnx" for precision in PRECISIONS), SIGN_OFF, "sign_off.md", CARD, BENCHMARK):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _note_sizes(record: ExportRecord) -> None:
