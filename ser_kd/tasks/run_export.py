@@ -92,7 +92,6 @@ def export_run(request: ExportRequest) -> ExportRecord:
         packages=installed_packages(), hardware=describe_hardware(), git_revision=git_revision(Path(__file__).parent),
         command=request.command,
     )  # fmt: skip
-    check_writable(request.out)
     window = data.clip_samples or max(data.dataset("train").lengths)
     minimum = max(1, round(request.minimum_s * data.sample_rate_hz))
     if minimum > window:
@@ -102,6 +101,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
             got=f"minimum_s={request.minimum_s:g}",
             remedy="lower minimum_s",
         )
+    check_writable(request.out)
     console.note("asking the trained model about validation and test")
     temperature, clips = _judge_in_torch(model, data, request.calibrate, record)
     _check_own_score(run_record, record, clips)

@@ -52,3 +52,15 @@ def test_a_hub_that_cannot_be_reached_is_told(export, monkeypatch):
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
     with pytest.raises(DataError, match="offline mode"):
         push_files(export, ["README.md"], "me/model")
+
+
+def test_a_folder_of_other_things_is_left_alone(export, tmp_path):
+    target = tmp_path / "project"
+    target.mkdir()
+    (target / "README.md").write_text("mine")
+    with pytest.raises(ConfigError, match="holds other files"):
+        push_files(export, ["README.md"], str(target))
+    assert (target / "README.md").read_text() == "mine"
+    (target / "sign_off.json").write_text("an earlier export")
+    push_files(export, ["README.md"], str(target))
+    assert (target / "README.md").read_text() == "README.md"

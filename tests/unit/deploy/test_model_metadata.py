@@ -35,6 +35,8 @@ def test_a_model_of_dimensions_names_them():
         ({"ser_kd.sample_rate_hz": "0"}, "sample_rate_hz is 0"),
         ({"ser_kd.calibration_temperature": "-1"}, "calibration_temperature is -1"),
         ({"ser_kd.precision": '"int4"'}, "int4"),
+        ({"ser_kd.minimum_samples": "90000"}, "minimum_samples 90000 above window_samples 84351"),
+        ({"ser_kd.crops": '"yes"'}, "crops is 'yes'"),
         ({"ser_kd.surprise": "1"}, "surprise"),
         ({"ser_kd.identity": None}, "identity"),
     ],

@@ -9,7 +9,7 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.export_record import Gate
 from ser_kd.deploy.onnx_model import OnnxModel
 from ser_kd.deploy.parity import JudgedClips, compare_with_torch, judge_answers, make_gates
-from tests.tiny_models import LABELS, write_tiny_model
+from tests.tiny_models import DIMENSIONAL, LABELS, write_tiny_model
 
 CLASSES = ("a", "b", "c")
 
@@ -76,3 +76,22 @@ def test_what_is_not_bounded_or_not_there_is_no_gate():
 @pytest.mark.parametrize("at_least", [False, True])
 def test_nan_passes_no_gate(at_least):
     assert not Gate("max_difference", math.nan, 1.0, at_least).passed
+
+
+def test_the_dimension_that_changed_most_counts(tmp_path):
+    truth = torch.rand(30, 3, generator=torch.Generator().manual_seed(0))
+    worse = truth.clone()
+    worse[:, 2] = worse[:, 2].flip(0)  # valence alone is lost
+
+    class File:
+        metadata = DIMENSIONAL
+
+        def answer_batch(self, waveforms):
+            return np.stack([worse[int(waveform[0])].numpy() for waveform in waveforms]), None
+
+    waveforms = [np.full(60 + number, number, dtype=np.float32) for number in range(30)]
+    clips = make_clips(truth, None, waveforms, (), truth)
+    metrics = compare_with_torch(File(), clips, lambda waveform: truth[0])
+    assert metrics["ccc_change"] == metrics["ccc_valence_change"] < -0.5
+    assert metrics["ccc_arousal_change"] == 0.0
+    assert not make_gates(metrics, {"ccc_change": 0.01})[0].passed

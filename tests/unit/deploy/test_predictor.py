@@ -211,3 +211,24 @@ print(hasattr(ser_kd.deploy, "Predicter"), "Predictor" in dir(ser_kd.deploy))
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.split("\n")[:3] == ["set()", "True False", "False True"]
+
+
+@pytest.mark.parametrize("rate", [RATE, 3 * RATE])
+def test_a_finished_stream_takes_nothing_more(rate):
+    stream = StreamingPredictor(predictor(), sample_rate_hz=rate)
+    stream.feed(noise(3000))
+    stream.finish()
+    for again in (stream.finish, lambda: stream.feed(noise(10))):
+        with pytest.raises(ConfigError, match="stream is finished"):
+            again()
+
+
+def test_an_array_that_lies_the_other_way_round_is_told():
+    with pytest.raises(DataError, match=r"waveform\.T"):
+        predictor()(noise(2000).reshape(2, 1000))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_abstaining_needs_a_probability(tmp_path, share):
+    with pytest.raises(ConfigError, match="no probability"):
+        Predictor(write_tiny_model(tmp_path / "m.onnx"), abstain_below=share)

@@ -1,5 +1,6 @@
 import re
 
+from ser_kd.contracts.records import RunRecord
 from ser_kd.reports.model_card import hide_folders, render_model_card
 from ser_kd.reports.sign_off import list_reasons, render_sign_off, tell_sign_off
 from tests.unit.contracts.test_export_record import make_record
@@ -35,8 +36,6 @@ def test_the_page_tells_who_calibrated_and_what_the_temperature_did():
 
 
 def test_the_card_tells_protocol_licence_metrics_and_limits(tmp_path):
-    from ser_kd.contracts.records import RunRecord
-
     folder = fake_runs.write_run(tmp_path, fake_runs.TRIO[2])
     run = RunRecord.from_json((folder / "record.json").read_text())
     card = render_model_card(run, make_full_record())
@@ -46,6 +45,22 @@ def test_the_card_tells_protocol_licence_metrics_and_limits(tmp_path):
     assert f"{run.metrics['test/ua']:.3f}" in card
     assert "/home/me" not in card
     assert not re.search(r"\n\n\n", card)
+
+
+def test_a_file_that_may_not_ship_says_so_at_the_top_of_its_card(tmp_path):
+    folder = fake_runs.write_run(tmp_path, fake_runs.TRIO[2])
+    run = RunRecord.from_json((folder / "record.json").read_text())
+    record = make_full_record()
+    assert "NOT SIGNED OFF" not in render_model_card(run, record)
+    record.files[0].gates[1].value = 0.9
+    card = render_model_card(run, record)
+    assert card.index("NOT SIGNED OFF") < card.index("## Use")
+
+
+def test_without_a_temperature_nothing_is_claimed_of_one():
+    record = make_full_record()
+    record.metrics = {name: value for name, value in record.metrics.items() if not name.endswith("_before")}
+    assert "Calibration" not in render_sign_off(record)
 
 
 def test_folders_of_a_machine_stay_on_it():
