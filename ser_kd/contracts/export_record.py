@@ -7,6 +7,12 @@ from typing import Any
 
 from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, restore_metrics, restore_record
 
+EXPORT_FOLDER = "export"
+"""Where a run's model files lie, within its folder."""
+
+SIGN_OFF, SIGN_OFF_PAGE, CARD, BENCHMARK = "sign_off.json", "sign_off.md", "README.md", "benchmark.json"
+"""What lies beside the model files: this record, its page, the model card, and what was measured of them."""
+
 
 @dataclass
 class Gate:

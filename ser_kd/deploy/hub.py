@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.export_record import SIGN_OFF
 from ser_kd.storage.atomic import replace_file
 
 
@@ -17,7 +18,7 @@ def check_target(target: str) -> None:
         ConfigError: If it is neither an existing folder, empty or with an earlier export, nor NAME/REPOSITORY.
     """
     place = Path(target).expanduser()
-    if place.is_dir() and any(place.iterdir()) and not (place / "sign_off.json").is_file():
+    if place.is_dir() and any(place.iterdir()) and not (place / SIGN_OFF).is_file():
         raise ConfigError(
             "The folder to push to holds other files.",
             expected="an empty folder, or one with an earlier export",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ser_kd.contracts.emotions import DIMENSIONS
@@ -149,12 +149,6 @@ class ModelMetadata:
         """
         if width != len(self.answers):
             raise _damaged(source, f"{len(self.answers)} names ({', '.join(self.answers)}) for {width} outputs")
-
-    @property
-    def summary(self) -> dict[str, str]:
-        """Name and value of what a user wants to see first."""
-        shown = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: ", ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in shown.items()}
 
 
 def _damaged(source: str, found: str) -> DataError:

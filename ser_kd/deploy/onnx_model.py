@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.deploy.engines import count_cores
 from ser_kd.deploy.model_metadata import ModelMetadata
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -170,7 +170,7 @@ def _open_session(path: Path, providers: Sequence[str], threads: int | None) -> 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _SILENT
     # Said outright: left alone, ONNX Runtime counts the machine's cores and not those this process may use.
-    options.intra_op_num_threads = threads or _count_usable_cores()
+    options.intra_op_num_threads = threads or count_cores()
     options.inter_op_num_threads = 1
     # A plan of memory is kept for every length ever heard, and a folder of clips has as many lengths as clips.
     options.enable_mem_pattern = False
@@ -192,7 +192,3 @@ def _open_session(path: Path, providers: Sequence[str], threads: int | None) -> 
 
 def _first_line(fault: Exception) -> str:
     return str(fault).strip().partition("\n")[0][:300] or type(fault).__name__
-
-
-def _count_usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

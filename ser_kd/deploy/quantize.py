@@ -34,12 +34,10 @@ class ConvertedGraph:
     Args:
         proto: The graph.
         method: How it was made, in words; empty for fp32.
-        calibrated: Whether calibration clips were heard for it.
     """
 
     proto: onnx.ModelProto
     method: str = ""
-    calibrated: bool = False
 
 
 def convert_graph(
@@ -64,7 +62,7 @@ def convert_graph(
         return ConvertedGraph(quantize_dynamically(proto), "dynamic int8 of matrix products")
     clips = read_clips()
     told = f"static int8 (QDQ) of convolutions and matrix products behind the front-end, ranges of {len(clips)} clips"
-    return ConvertedGraph(quantize_statically(proto, clips), told, calibrated=True)
+    return ConvertedGraph(quantize_statically(proto, clips), told)
 
 
 def choose_method(proto: onnx.ModelProto) -> Method:

@@ -39,11 +39,10 @@ def run(arguments: list[str]) -> int:
     record = make_record(asked, shlex.join(["ser-kd", "benchmark", *arguments]))
     from ser_kd.reports.benchmark_files import write_benchmark
     from ser_kd.reports.benchmark_tables import render_benchmark_plain
-    from ser_kd.tasks.benchmark_systems import EXPORT_FOLDER
     from ser_kd.tasks.model_cards import tell_cards
 
     files = write_benchmark(record, asked.out)
-    tell_cards(record, [Path(system.source) for system in record.systems if system.kind == "run"], EXPORT_FOLDER)
+    tell_cards(record, [Path(system.source) for system in record.systems if system.kind == "run"])
     console.show(render_benchmark_plain(record))
     console.show("\n".join(f"{name:<9} {path}" for name, path in files.items()))
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,8 @@ from torch import nn
 
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.benchmark_record import SystemRecord
-from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.export_record import EXPORT_FOLDER, SIGN_OFF, ExportRecord
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.deploy.model_file import read_model_metadata
 from ser_kd.deploy.model_metadata import ModelMetadata
@@ -30,9 +31,6 @@ from ser_kd.runtime.faults import join_names, suggest
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 from ser_kd.tasks.finished_runs import load_student, read_finished_run, read_run_config
 from ser_kd.tasks.untrained_export import export_untrained
-
-EXPORT_FOLDER = "export"
-"""Where ``ser-kd export`` puts a run's model files, below its folder."""
 
 
 @dataclass
@@ -132,7 +130,7 @@ def _find_run(name: str, folder: Path) -> System:
     for path in sorted((folder / EXPORT_FOLDER).glob("*.onnx")):
         files[read_model_metadata(path).precision] = path
     system = System(record, lambda: load_student(folder)[0], files, f"ser-kd export run={name} makes it", tuple(run.protocol.classes))
-    system.file_ua = _read_signed_accuracy(folder / EXPORT_FOLDER / "sign_off.json")
+    system.file_ua = _read_signed_accuracy(folder / EXPORT_FOLDER / SIGN_OFF)
     return _with_clips(system, read_run_config(folder).get("datamodule") or {})
 
 
@@ -141,11 +139,11 @@ def _read_signed_accuracy(path: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {file["precision"]: float(file["metrics"]["ua"]) for file in files if file["metrics"].get("ua") is not None}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        console.warn(f"{path} cannot be read; accuracies of its files are left out")
+        files = ExportRecord.from_json(path.read_text(encoding="utf-8"), str(path)).files
+    except DataError as fault:
+        console.warn(f"{fault.problem} Accuracies of its files are left out.")
         return {}
+    return {file.precision: file.metrics["ua"] for file in files if not math.isnan(file.metrics.get("ua", math.nan))}
 
 
 def _with_clips(system: System, datamodule: Mapping[str, Any]) -> System:

@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.export_record import CARD, EXPORT_FOLDER, SIGN_OFF, SIGN_OFF_PAGE
 from ser_kd.deploy.hub import check_target, push_files
 from ser_kd.deploy.model_metadata import PRECISIONS
 from ser_kd.runtime import console
@@ -42,7 +43,7 @@ def run(arguments: list[str]) -> int:
         run=Path(config.run),
         checkpoint=config.checkpoint,
         precisions=tuple(dict.fromkeys(config.precision)),
-        out=Path(config.out) if config.out else Path(config.run) / "export",
+        out=Path(config.out) if config.out else Path(config.run) / EXPORT_FOLDER,
         calibrate=config.calibrate,
         method=config.method,
         calibration_clips=config.calibration_clips,
@@ -61,7 +62,7 @@ def run(arguments: list[str]) -> int:
         return NOT_SIGNED_OFF
     if config.push_to_hub:
         names = [file.file for file in record.files]
-        console.show(f"pushed to {push_files(request.out, [*names, 'README.md', 'sign_off.json', 'sign_off.md'], config.push_to_hub)}")
+        console.show(f"pushed to {push_files(request.out, [*names, CARD, SIGN_OFF, SIGN_OFF_PAGE], config.push_to_hub)}")
     return 0
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from ser_kd.contracts.benchmark_record import BenchmarkRecord
 from ser_kd.contracts.errors import DataError
-from ser_kd.contracts.export_record import ExportRecord
+from ser_kd.contracts.export_record import BENCHMARK, CARD, EXPORT_FOLDER, SIGN_OFF, ExportRecord
 from ser_kd.reports.model_card import read_intervals, render_model_card
 from ser_kd.runtime import console
 from ser_kd.runtime.recording import read_record
 from ser_kd.storage.atomic import write_text
 
-SIGN_OFF, BENCHMARK, CARD = "sign_off.json", "benchmark.json", "README.md"
 FEWEST_CALLS = 5
 """Calls behind each time that a card tells."""
 
@@ -36,20 +35,19 @@ def write_model_card(run: Path, folder: Path) -> None:
     write_text(folder / CARD, render_model_card(record, export, read_intervals(run, record), benchmark))
 
 
-def tell_cards(benchmark: BenchmarkRecord, runs: list[Path], export_folder: str) -> None:
+def tell_cards(benchmark: BenchmarkRecord, runs: list[Path]) -> None:
     """Put a benchmark's figures into the cards of the runs it measured.
 
     Args:
         benchmark: The benchmark.
         runs: Run folders.
-        export_folder: Name of the export's folder within a run's.
     """
     fewest = min((cell.calls for cell in benchmark.latency if cell.part == "whole"), default=0)
     if fewest < FEWEST_CALLS:
         console.tell(f"no model card was changed: some times rest on {fewest} calls, a card takes {FEWEST_CALLS} or more")
         return
     for run in runs:
-        folder = run / export_folder
+        folder = run / EXPORT_FOLDER
         if (folder / SIGN_OFF).is_file():
             write_text(folder / BENCHMARK, benchmark.to_json())
             write_model_card(run, folder)

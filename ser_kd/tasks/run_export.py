@@ -13,7 +13,7 @@ import torch
 from ser_kd import __version__
 from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.contracts.export_record import ExportedFile, ExportRecord
+from ser_kd.contracts.export_record import BENCHMARK, CARD, SIGN_OFF, SIGN_OFF_PAGE, ExportedFile, ExportRecord
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.deploy.model_metadata import PRECISIONS, ModelMetadata
@@ -32,7 +32,7 @@ from ser_kd.runtime.recording import now
 from ser_kd.storage.atomic import check_writable, write_text
 from ser_kd.tasks.exported_clips import Waveforms, ask_model, choose_calibration_clips
 from ser_kd.tasks.finished_runs import load_student, open_run_data
-from ser_kd.tasks.model_cards import BENCHMARK, CARD, SIGN_OFF, write_model_card
+from ser_kd.tasks.model_cards import write_model_card
 
 SAME_SCORE = 1e-6
 """By how much the trained model's UA may differ from its record: not by a clip."""
@@ -101,7 +101,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
             got=f"minimum_s={request.minimum_s:g}",
             remedy="lower minimum_s",
         )
-    check_writable(request.out)
+    _check_place(request.out)
     console.note("asking the trained model about validation and test")
     temperature, clips = _judge_in_torch(model, data, request.calibrate, record)
     _check_own_score(run_record, record, clips)
@@ -213,9 +213,26 @@ def _judge_file(file: ExportedFile, graph: SpeechGraph, clips: JudgedClips, requ
     file.gates = make_gates(file.metrics, request.gates.get(file.precision, {}))
 
 
+def _check_place(folder: Path) -> None:
+    """Check that files can be written, and that no README of something else would give way to the model card.
+
+    Raises:
+        ConfigError: If there is such a README.
+        DataError: If the folder cannot be written.
+    """
+    if (folder / CARD).is_file() and not (folder / SIGN_OFF).is_file():
+        raise ConfigError(
+            f"The folder has a {CARD} that is no model card.",
+            expected="a new folder, or one with an earlier export",
+            got=str(folder),
+            remedy="give another folder as out",
+        )
+    check_writable(folder)
+
+
 def _remove_earlier(folder: Path) -> None:
     """Remove what an earlier export left: its sign-off and figures do not speak of the new files."""
-    for name in (*(f"model_{precision}.onnx" for precision in PRECISIONS), SIGN_OFF, "sign_off.md", CARD, BENCHMARK):
+    for name in (*(f"model_{precision}.onnx" for precision in PRECISIONS), SIGN_OFF, SIGN_OFF_PAGE, CARD, BENCHMARK):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -242,15 +259,18 @@ def _open(path: Path, precision: str, file: ExportedFile) -> OnnxModel:
 
 def _convert(precision: str, exported: ExportedGraph, data: SpeechDataModule, request: ExportRequest, file: ExportedFile) -> ConvertedGraph:
     """Give the graph in the wanted precision, and note in the file's record how it was made."""
-    train = data.dataset("train")
-    chosen = choose_calibration_clips(train, request.calibration_clips)
-    waveforms = Waveforms(train)
-    made = convert_graph(exported.proto, precision, request.method, lambda: [pad_clips([waveforms[number]]) for number in chosen])
-    file.method = made.method
-    if made.calibrated:
+
+    def read_clips() -> list[dict[str, np.ndarray]]:
+        train = data.dataset("train")
+        chosen = choose_calibration_clips(train, request.calibration_clips)
         file.calibration_clips = [train.utterances[number].id for number in chosen]
         speakers = {train.utterances[number].speaker for number in chosen}
         file.calibration_speakers = sorted(speakers, key=lambda name: (len(name), name))
+        waveforms = Waveforms(train)
+        return [pad_clips([waveforms[number]]) for number in chosen]
+
+    made = convert_graph(exported.proto, precision, request.method, read_clips)
+    file.method = made.method
     return made
 
 
@@ -267,5 +287,5 @@ def _list_licences(model: SpeechModel, data: SpeechDataModule, run_record: RunRe
 
 def _write_reports(request: ExportRequest, record: ExportRecord) -> None:
     write_text(request.out / SIGN_OFF, record.to_json())
-    write_text(request.out / "sign_off.md", render_sign_off(record))
+    write_text(request.out / SIGN_OFF_PAGE, render_sign_off(record))
     write_model_card(request.run, request.out)

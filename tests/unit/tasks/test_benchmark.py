@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
+import math
 import sys
 from pathlib import Path
 
@@ -13,10 +13,12 @@ import torch
 from ser_kd.__main__ import main
 from ser_kd.contracts.benchmark_record import BenchmarkRecord, SystemRecord
 from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.export_record import ExportedFile
 from ser_kd.contracts.records import RunRecord
 from ser_kd.deploy.model_metadata import ModelMetadata
 from ser_kd.tasks import benchmark, benchmark_grid, benchmark_systems
 from ser_kd.tasks.benchmark_systems import find_systems
+from tests.unit.contracts.test_export_record import make_record
 
 METADATA = ModelMetadata(
     output="probabilities", labels=["angry", "sad"], dimensions=[], sample_rate_hz=16_000, minimum_samples=160, window_samples=84_351,
@@ -126,14 +128,14 @@ def test_a_run_brings_its_accuracy_and_its_model_files(home):
 def test_a_signed_off_file_brings_its_own_accuracy(home, capsys):
     folder = fake_runs.write_run(home / "runs", fake_runs.TRIO[2])
     write_file(folder / "export" / "model_int8.onnx", "int8")
-    signed = {"files": [{"precision": "int8", "metrics": {"ua": 0.51, "ua_torch": 0.52}}, {"precision": "fp32", "metrics": {"ua": None}}]}
-    (folder / "export" / "sign_off.json").write_text(json.dumps(signed))
+    without = ExportedFile("fp32", "model_fp32.onnx", 1, "torch", 20, "CPUExecutionProvider", 3, metrics={"ua": math.nan})
+    (folder / "export" / "sign_off.json").write_text(make_record(files=[*make_record().files, without]).to_json())
     (system,) = find_systems([str(folder)], "", "paper")
-    assert system.file_ua == {"int8": 0.51}
+    assert system.file_ua == {"int8": 0.5}
     (folder / "export" / "sign_off.json").write_text('{"files": 3}')
     (system,) = find_systems([str(folder)], "", "paper")
     assert system.file_ua == {}
-    assert "sign_off.json cannot be read" in capsys.readouterr().err
+    assert "Accuracies of its files are left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
