@@ -14,6 +14,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ser_kd.contracts.errors import ConfigError, DataError
@@ -222,7 +224,7 @@ def open_study(
         others = optuna.get_all_study_names(opened)
         if name not in others and others and "://" not in storage:
             raise _another_sweep(storage, name, others)
-        direction = "maximize" if sweep.maximize else "minimize"
+        direction = StudyDirection.MAXIMIZE if sweep.maximize else StudyDirection.MINIMIZE
         study = optuna.create_study(
             storage=opened, study_name=name, direction=direction, load_if_exists=True, pruner=_make_pruner(sweep, stopping, epochs)
         )
@@ -302,7 +304,7 @@ def _open_storage(storage: str) -> optuna.storages.BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix in (".db", ".sqlite"):
             return optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
-        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     except Exception as fault:  # whatever the database's driver raises, a missing driver among it
         raise _unreadable(storage, fault) from fault
 

@@ -138,7 +138,7 @@ def read_sweep(content: Any, environment: Mapping[str, str]) -> tuple[SweepFile 
         environment: Variables that ``${envvar:NAME}`` stands for.
 
     Returns:
-        The sweep, None where anything is wrong; and every fault.
+        The sweep as far as it can be read, None where there are no keys; and every fault.
     """
     if not isinstance(content, Mapping) or not content:
         kind = "nothing" if not content else f"a {type(content).__name__}"
@@ -157,10 +157,8 @@ def read_sweep(content: Any, environment: Mapping[str, str]) -> tuple[SweepFile 
             reader.add(f"{key} is no text.", "a text", repr(content[key]), f"write {key}: '{content[key]}'")
     words, faults = find_train_words(content.get("command"), str(content.get("program") or ""), environment)
     reader.faults += faults
-    if reader.faults:
-        return None, reader.faults
     name = str(content.get("name") or "")
-    return SweepFile(name, method, metric, maximize, tuple(parameters), tuple(words), run_cap, hyperband), []
+    return SweepFile(name, method, metric, maximize, tuple(parameters), tuple(words), run_cap, hyperband), reader.faults
 
 
 class _Reader:
