@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from ser_kd.contracts.errors import SerKdError
 from ser_kd.sweeps.jobs import Job, State
 
-Work = Callable[[Sequence[str], Callable[[Mapping[str, float]], None]], None]
+Work = Callable[[Sequence[str], Callable[[Mapping[str, float]], None]], object]
 """Called in a worker with a job's words and a function that takes its progress."""
 
 _GRACE_S = 60.0

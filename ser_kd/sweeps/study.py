@@ -110,7 +110,7 @@ class SweepStudy:
     def list_foreign(self) -> list[FrozenTrial]:
         """Give running trials that another process holds, or held on another machine."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial for trial in running if trial.user_attrs.get(_HOLDER) not in (None, _name_holder())]
+        return [trial for trial in running if trial.user_attrs.get(_HOLDER) != _name_holder() and not _is_abandoned(trial)]
 
     def take(self) -> Trial | None:
         """Give the next trial, its parameters chosen; None where all are taken or done.
