@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -218,4 +217,4 @@ def test_a_storage_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         opened(str(tmp_path / "damaged.db"))
     with pytest.raises(DataError, match="storage cannot be used"):
         opened("nonsense://nowhere/x")
-    assert os.listdir(tmp_path) == ["damaged.db"]
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.db"]
