@@ -75,6 +75,11 @@ VERBS: dict[str, Verb] = {
         "ser-kd cross-validate 'experiments=[wav_to_mfcc/student,wav_to_mfcc/ce_kl]' corpus.root=$RAVDESS folds=all 'seeds=[0,1,2]'",
         root="train",
     ),
+    "sweep": Verb(
+        "try the parameters of a W&B sweep file in worker processes, with no account, and show the best",
+        "ser-kd sweep wav_to_mfcc/temperature_alpha_beta corpus.root=$RAVDESS workers=2",
+        root="train",
+    ),
     "evaluate": Verb(
         "judge a finished run's checkpoint again, or on all clips of another corpus",
         "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 corpus=emodb corpus.root=$EMODB",

@@ -41,14 +41,14 @@ class TellEpochs(Callback):
     """Tells another process how far training got, after each epoch.
 
     Args:
-        tell: Takes ``epoch``, ``epochs`` and the validation metrics that are shown.
+        tell: Takes ``epoch``, ``epochs`` and the metrics of validation.
     """
 
     def __init__(self, tell: Callable[[Mapping[str, float]], None]) -> None:
         self.tell = tell
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        shown = {name: float(trainer.callback_metrics[name]) for name in _SHOWN if name in trainer.callback_metrics}
+        shown = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("validation/")}
         self.tell({"epoch": float(trainer.current_epoch + 1), "epochs": float(trainer.max_epochs or 0), **shown})
 
 

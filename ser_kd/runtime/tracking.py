@@ -58,6 +58,18 @@ def make_loggers(
     return loggers
 
 
+def end_tracking(loggers: Sequence[Logger]) -> None:
+    """Close the W&B run of a training, or the next one in this process would write into it.
+
+    Args:
+        loggers: The training's loggers.
+    """
+    for logger in loggers:
+        run = getattr(logger, "_experiment", None) if isinstance(logger, WandbLogger) else None
+        if run is not None:
+            run.finish()
+
+
 def choose_mode(wanted: str) -> str:
     """Turn ``auto`` into the mode of this machine: WANDB_MODE where it is set, online when logged in, else offline.
 

@@ -16,6 +16,8 @@ class State(Enum):
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
+    STOPPED = "stopped early"
+    """Because it was asked to, see ``Job.is_unwanted``."""
     LEFT_OUT = "left out"
     """A job it needs has failed."""
 
@@ -32,6 +34,7 @@ class Job:
         message: Why it failed, or was left out.
         progress: What the worker last told of it.
         seconds: How long it ran.
+        is_unwanted: Set while it runs, it ends the job when it next tells its progress.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Job:
     message: str = ""
     progress: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    is_unwanted: bool = False
 
     @property
     def is_over(self) -> bool:

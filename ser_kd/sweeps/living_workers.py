@@ -12,17 +12,33 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ser_kd.contracts.errors import SerKdError
-from ser_kd.sweeps.jobs import Job, JobBoard, State
+from ser_kd.sweeps.jobs import Job, State
 
-Work = Callable[[Sequence[str], Callable[[Mapping[str, float]], None]], None]
+Work = Callable[[Sequence[str], Callable[[Mapping[str, float]], None]], object]
 """Called in a worker with a job's words and a function that takes its progress."""
 
 _GRACE_S = 60.0
+
+
+class Board(Protocol):
+    """Where jobs are taken from, and told how they ended: a ``JobBoard``, or one that makes them as it goes."""
+
+    @property
+    def is_done(self) -> bool: ...
+
+    def take(self) -> Job | None: ...
+
+    def settle(self, name: str, state: State, message: str = "") -> list[Job]: ...
+
+
+class StoppedEarlyError(BaseException):
+    """Ends a job that is wanted no more; no ``Exception``, so that what is half done is not taken for broken."""
 
 
 @dataclass
@@ -52,12 +68,12 @@ class LivingWorkers:
     logs: Path
     environment: Callable[[int], Mapping[str, str]] = field(default=lambda number: {})
 
-    def run(self, board: JobBoard, on_change: Callable[[Job], None] = lambda job: None) -> None:
+    def run(self, board: Board, on_change: Callable[[Job], None] = lambda job: None) -> None:
         """Do all jobs; their states stand on the board.
 
         Args:
             board: The jobs.
-            on_change: Called when a job begins, tells progress, or is over.
+            on_change: Called when a job begins, tells progress, or is over; a job that it sets ``is_unwanted`` is ended.
 
         Raises:
             KeyboardInterrupt: At Ctrl-C, after the workers have saved.
@@ -78,7 +94,7 @@ class LivingWorkers:
                 worker.pipe.send(None)
             worker.process.join(_GRACE_S)
 
-    def _hand_out(self, board: JobBoard, workers: dict[int, _Worker], on_change: Callable[[Job], None]) -> None:
+    def _hand_out(self, board: Board, workers: dict[int, _Worker], on_change: Callable[[Job], None]) -> None:
         for number in range(self.count):
             if number in workers and workers[number].job is not None:
                 continue
@@ -92,7 +108,7 @@ class LivingWorkers:
             on_change(job)
             worker.pipe.send((job.name, job.words))
 
-    def _listen(self, number: int, workers: dict[int, _Worker], board: JobBoard, on_change: Callable[[Job], None]) -> None:
+    def _listen(self, number: int, workers: dict[int, _Worker], board: Board, on_change: Callable[[Job], None]) -> None:
         worker = workers[number]
         try:
             kind, content = worker.pipe.recv()
@@ -107,10 +123,14 @@ class LivingWorkers:
         if kind == "progress":
             job.progress = dict(content)
             on_change(job)
+            if job.is_unwanted:
+                with contextlib.suppress(OSError):  # it may have died meanwhile, which is heard of next
+                    worker.pipe.send((job.name, None))
             return
         worker.job = None
         message = content if kind != "died" else f"its process ended with {_describe_exit(content)}; see {log_name(job.name)}"
-        left_out = board.settle(job.name, State.FINISHED if kind == "finished" else State.FAILED, message or "")
+        state = {"finished": State.FINISHED, "stopped": State.STOPPED}.get(kind, State.FAILED)
+        left_out = board.settle(job.name, state, message or "")
         for changed in (job, *left_out):
             on_change(changed)
 
@@ -157,14 +177,18 @@ def _serve(pipe: Connection, work: Work, logs: Path, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the one who hands out jobs decides
     while (order := pipe.recv()) is not None:
         name, words = order
+        if words is None:
+            continue  # it had ended before it heard that it should
         with (logs / log_name(name)).open("a", encoding="utf-8", buffering=1) as log:
             sys.stdout.flush()
             sys.stderr.flush()
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
             try:
-                work(words, lambda progress: pipe.send(("progress", dict(progress))))
+                work(words, partial(_tell, pipe, name))
                 answer = ("finished", "")
+            except StoppedEarlyError:
+                answer = ("stopped", "")
             except SerKdError as fault:
                 print(fault, file=sys.stderr)
                 answer = ("failed", str(fault))
@@ -174,6 +198,18 @@ def _serve(pipe: Connection, work: Work, logs: Path, parent: int) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         pipe.send(answer)
+
+
+def _tell(pipe: Connection, job: str, progress: Mapping[str, float]) -> None:
+    """Send a job's progress, and hear whether the job is still wanted.
+
+    Raises:
+        StoppedEarlyError: If it is not.
+    """
+    pipe.send(("progress", dict(progress)))
+    while pipe.poll():
+        if pipe.recv() == (job, None):
+            raise StoppedEarlyError(job)
 
 
 def _end_with(parent: int) -> None:

@@ -19,6 +19,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from ser_kd.contracts.records import RunRecord
 from ser_kd.runtime import console
 from ser_kd.runtime.job_lines import JobLines
 from ser_kd.sweeps.jobs import JobBoard, State
@@ -43,7 +44,7 @@ def run(arguments: list[str]) -> int:
     from ser_kd.tasks.cross_validation_plan import describe_plan, make_plan
 
     plan = make_plan(asked.experiments, asked.folds, asked.seeds, asked.words)
-    count = min(asked.workers or _count_devices(), len(plan.jobs))
+    count = min(asked.workers or count_devices(), len(plan.jobs))
     console.table([*describe_plan(plan), ("workers", str(count))])
     if asked.dry_run:
         console.columns(["training", "after"], [(job.name, _shorten(job.needs)) for job in plan.jobs])
@@ -51,7 +52,7 @@ def run(arguments: list[str]) -> int:
         return 0
     board = JobBoard(plan.jobs)
     logs = plan.runs_root / "logs" / time.strftime("%Y-%m-%d-%H%M%S")
-    workers = LivingWorkers(train_job, count, logs, environment=_share(count))
+    workers = LivingWorkers(train_job, count, logs, environment=share_devices(count))
     console.note(f"the workers' output is in {logs}")
     try:
         with JobLines(board) as lines:
@@ -75,12 +76,15 @@ def _shorten(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 2 else f"{names[0]} and {len(names) - 1} more"
 
 
-def train_job(words: Sequence[str], tell: Callable[[Mapping[str, float]], None]) -> None:
+def train_job(words: Sequence[str], tell: Callable[[Mapping[str, float]], None]) -> RunRecord:
     """Do one training in a worker.
 
     Args:
         words: As behind ``ser-kd train``.
         tell: Takes the progress after each epoch.
+
+    Returns:
+        The finished run's record.
     """
     import shlex
 
@@ -92,18 +96,19 @@ def train_job(words: Sequence[str], tell: Callable[[Mapping[str, float]], None])
 
     config = compose("train", words)
     check_config(config)
-    prepared = prepare_run(config, config.experiment, shlex.join(["ser-kd", "train", *words]))
+    prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *words]))
     prepared.watchers = [TellEpochs(tell)]
-    execute_run(prepared)
+    return execute_run(prepared)
 
 
-def _count_devices() -> int:
+def count_devices() -> int:
+    """Give how many trainings this machine takes at once: one for each GPU, else for each core."""
     import torch
 
     return torch.cuda.device_count() or len(os.sched_getaffinity(0))
 
 
-def _share(count: int) -> Callable[[int], Mapping[str, str]]:
+def share_devices(count: int) -> Callable[[int], Mapping[str, str]]:
     """Give each worker its share of the cores, or one GPU; threads of several trainings on one core wait for each other."""
     import torch
 

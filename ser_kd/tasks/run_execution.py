@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 
 from ser_kd.contracts.records import RunRecord
@@ -19,7 +20,7 @@ from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
 from ser_kd.runtime.recording import now, read_record, write_predictions, write_record
-from ser_kd.runtime.tracking import make_loggers
+from ser_kd.runtime.tracking import end_tracking, make_loggers
 from ser_kd.storage.atomic import remove_parts, replace_file, write_text
 from ser_kd.storage.checkpoints import read_checkpoint
 from ser_kd.storage.locks import hold_folder
@@ -80,11 +81,19 @@ def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRe
     loggers = make_loggers(
         run.folder, config.logger.wandb, config.logger.project, config.logger.entity,
         name=f"{run.experiment} fold {config.fold} seed {config.seed}",
-        group=f"{run.experiment} {run.identity}",
+        group=config.logger.group or f"{run.experiment} {run.identity}",
         tags=[*config.logger.tags, f"fold={config.fold}", f"seed={config.seed}"],
         config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
         resume_step=resume_step,
     )  # fmt: skip
+    try:
+        _fit_and_judge(run, module, record, loggers)
+    finally:
+        end_tracking(loggers)
+
+
+def _fit_and_judge(run: TrainingRun, module: DistillationModule, record: RunRecord, loggers: list[Logger]) -> None:
+    config = run.config
     if run.teacher is not None and run.teacher.needs_fit:
         run.teacher.fit(run.data.val_dataloader(), device_of(config))
     chosen_epochs = None

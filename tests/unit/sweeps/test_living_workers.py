@@ -38,6 +38,19 @@ def test_one_process_does_many_jobs_and_keeps_their_output_apart(tmp_path: Path)
     assert sorted(printed) == ["printed below python", "printed by second"]
 
 
+def test_a_job_that_is_wanted_no_more_ends_and_the_worker_goes_on(tmp_path: Path) -> None:
+    board = JobBoard([Job(what, (what, str(tmp_path))) for what in ("unwanted", "fine")])
+
+    def notice(job: Job) -> None:
+        job.is_unwanted |= job.progress.get("epoch", 0) >= 3 and job.name == "unwanted"
+
+    LivingWorkers(work, 1, tmp_path / "logs").run(board, notice)
+    stopped, fine = board.jobs.values()
+    assert (stopped.state, fine.state) == (State.STOPPED, State.FINISHED)
+    assert 3 <= stopped.progress["epoch"] < 500
+    assert fine.progress["calls"] == 2  # the same process
+
+
 def test_what_fails_fails_alone(tmp_path: Path) -> None:
     jobs = run(tmp_path, "wrong", "broken", "killed", "fine")
     assert [job.state for job in jobs.values()] == [State.FAILED, State.FAILED, State.FAILED, State.FINISHED]

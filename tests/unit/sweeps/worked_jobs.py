@@ -26,6 +26,10 @@ def work(words: Sequence[str], tell: Callable[[Mapping[str, float]], None]) -> N
         raise ValueError("a fault of ours")
     if what == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "unwanted":
+        for epoch in range(600):
+            tell({"epoch": epoch})
+            time.sleep(0.02)
     if what == "long":
         (folder / "pid").write_text(str(os.getpid()))
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -1,0 +1,192 @@
+"""``ser-kd sweep FILE KEY=VALUE …``: try the parameters of a W&B sweep file in worker processes, with no account, through Optuna.
+
+FILE is a path, or <paper>/<name> of a file in experiments/<paper>/sweeps. The same file runs with wandb sweep and wandb agent.
+
+keys of its own:
+  workers=N             processes (one for each core, or for each GPU)
+  storage=FILE.db       where trials are kept: SQLite (.db), a journal (.journal), or a URL such as postgresql://… (runs/sweeps/NAME.db)
+  trials=N              trials in all (run_cap of the file, else the whole grid)
+  sampling_seed=0       seed of random and bayes
+  early_terminate=NAME  hyperband (as the file says), median or none
+  dry_run=true          check everything, list the trials and stop
+
+All other words are those of ser-kd train and hold for every trial; they take the place of the same keys in the file's command. Each trial
+is an ordinary run: finished ones are found, interrupted ones go on. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.runtime import console
+from ser_kd.runtime.job_lines import JobLines
+from ser_kd.runtime.recording import NOT_SCIENCE, NOT_SCIENCE_WITHIN
+from ser_kd.tasks.sweep_words import SweepWords, read_words
+
+if TYPE_CHECKING:
+    from ser_kd.sweeps.jobs import Job
+    from ser_kd.sweeps.study import SweepStudy
+    from ser_kd.sweeps.sweep_file import SweepFile
+
+
+def run(arguments: list[str]) -> int:
+    """Do the trials that are missing, and show all and the best.
+
+    Args:
+        arguments: The words.
+
+    Returns:
+        0 where every trial is finished or was stopped early, else 1.
+
+    Raises:
+        ConfigError: If words, file and storage cannot work together.
+    """
+    asked, sweep, config = read_words(arguments)
+    from ser_kd.sweeps.living_workers import LivingWorkers  # late: torch and optuna take seconds to import
+    from ser_kd.sweeps.study import check_storage, open_study
+    from ser_kd.sweeps.trial_board import TrialBoard
+    from ser_kd.tasks.cross_validate import count_devices, share_devices
+
+    runs_root = Path(config.paths.runs)
+    name = sweep.name or f"{asked.path.absolute().parent.name}/{asked.path.stem}"
+    storage = asked.storage or str(runs_root / "sweeps" / f"{name.replace('/', '-')}.db")
+    check_storage(storage)
+    stopping = asked.early_terminate or ("hyperband" if sweep.hyperband else "none")
+    count = min(asked.workers or count_devices(), _count_trials(sweep, asked))
+    console.table([*_describe(sweep, asked, stopping), ("storage", storage), ("workers", str(count))])
+    _try_first(config, asked.words)
+    if asked.dry_run:
+        if sweep.method == "grid":
+            console.columns(list(_short_names(sweep)), [[str(value) for value in point.values()] for point in sweep.list_points()])
+        console.note("dry run: nothing was trained")
+        return 0
+    study = open_study(
+        sweep, name, storage, describe_science(sweep, asked, stopping),
+        stopping=stopping, epochs=int(config.trainer.max_epochs), seed=asked.sampling_seed, most=asked.trials,
+    )  # fmt: skip
+    for trial in study.list_foreign():
+        console.warn(f"trial {trial.number} is held by another process ({trial.user_attrs.get('holder')}) and left to it")
+    group = [] if any(word.startswith("logger.group=") for word in asked.words) else [f"logger.group={name}"]
+    board = TrialBoard(study, [*asked.words, *group])
+    logs = runs_root / "logs" / time.strftime("%Y-%m-%d-%H%M%S")
+    if board.jobs:
+        console.note(f"{len(board.jobs)} of {study.planned} trials are to be done; the workers' output is in {logs}")
+        try:
+            with JobLines(board) as lines:
+
+                def notice(job: Job) -> None:
+                    board.note(job)
+                    lines.show(job)
+
+                LivingWorkers(train_trial, count, logs, environment=share_devices(count)).run(board, notice)
+        except KeyboardInterrupt:
+            console.warn("stopped: what was being trained is saved; the same command goes on")
+            raise
+    return _show_results(study, asked.words)
+
+
+def train_trial(words: Sequence[str], tell: Callable[[Mapping[str, float]], None]) -> None:
+    """Do one trial in a worker.
+
+    Args:
+        words: The metric, then those behind ``ser-kd train``.
+        tell: Takes the progress after each epoch, and the value at the end.
+
+    Raises:
+        ConfigError: If the run has no such metric.
+    """
+    from ser_kd.tasks.cross_validate import train_job
+
+    metric, *train_words = words
+    record = train_job(train_words, tell)
+    if metric not in record.metrics:
+        known = sorted(name for name in record.metrics if name.startswith("validation/"))
+        raise ConfigError("The run has no such metric.", expected=f"one of {', '.join(known) or 'none: there are no validation clips'}",
+                          got=metric, remedy="correct metric.name in the sweep file")  # fmt: skip
+    tell({"value": record.metrics[metric]})
+
+
+def describe_science(sweep: SweepFile, asked: SweepWords, stopping: str) -> dict[str, Any]:
+    """Give what must stay the same while a sweep goes on, as plain data: how many trials and where they run may change."""
+    places = (*(name for name in NOT_SCIENCE if name not in ("fold", "seed", "experiment", "experiments")),)
+    within = [f"{group}.{key}" for group, keys in NOT_SCIENCE_WITHIN.items() for key in keys if group != "teacher" or key == "cache"]
+    words = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in asked.words}
+    kept = {key: value for key, value in words.items() if key.partition(".")[0] not in places and key not in within}
+    parameters = {}
+    for parameter in sweep.parameters:
+        shape = {"min": parameter.low, "max": parameter.high, "step": parameter.step, "log": parameter.is_log}
+        parameters[parameter.name] = {"values": list(parameter.values)} if parameter.values else shape
+    band = sweep.hyperband
+    return {
+        "method": sweep.method,
+        "metric": {"name": sweep.metric, "goal": "maximize" if sweep.maximize else "minimize"},
+        "parameters": parameters,
+        "words": kept,
+        "early_terminate": [stopping, band.min_epochs, band.max_epochs, band.eta] if band and stopping == "hyperband" else [stopping],
+        **({} if sweep.method == "grid" else {"sampling_seed": asked.sampling_seed}),
+    }
+
+
+def _try_first(config: Any, words: Sequence[str]) -> None:
+    """Read the data, find the teacher and build the model of the first trial, so that what fails for all fails once."""
+    from ser_kd.tasks.training_run import prepare_run
+
+    prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *words])).make_module(with_weights=False)
+
+
+def _count_trials(sweep: SweepFile, asked: SweepWords) -> int:
+    cap = asked.trials if asked.trials is not None else sweep.run_cap
+    return min(value for value in (sweep.count_points(), cap) if value is not None)
+
+
+def _describe(sweep: SweepFile, asked: SweepWords, stopping: str) -> list[tuple[str, str]]:
+    return [
+        ("sweep", str(asked.path)),
+        (
+            "method",
+            f"{sweep.method}, {_count_trials(sweep, asked)} trials" + ("" if stopping == "none" else f", stopped early by {stopping}"),
+        ),
+        ("metric", f"{sweep.metric}, {'more' if sweep.maximize else 'less'} is better"),
+        ("parameters", ", ".join(parameter.name for parameter in sweep.parameters)),
+        ("each trial", shlex.join(["ser-kd", "train", *asked.words])),
+    ]
+
+
+def _short_names(sweep: SweepFile) -> list[str]:
+    return [parameter.name.removeprefix("objective.") for parameter in sweep.parameters]
+
+
+def _show_results(study: SweepStudy, words: Sequence[str]) -> int:
+    from ser_kd.sweeps.study import describe_fault
+    from ser_kd.sweeps.sweep_command import write_words
+    from ser_kd.sweeps.trial_board import show_value
+
+    sweep, trials, best = study.sweep, study.list_trials(), study.find_best()
+    names = [parameter.name for parameter in sweep.parameters]
+    states = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "running"}
+    rows = [
+        [str(trial.number), *(show_value(trial.params[name]) for name in names),
+         f"{trial.value:.4f}" if trial.state.name == "COMPLETE" and trial.value is not None else "",
+         states.get(trial.state.name, "waiting") + (", best" if best is not None and trial.number == best.number else "")]
+        for trial in trials if len(trial.params) == len(names)
+    ]  # fmt: skip
+    console.columns(["trial", *_short_names(sweep), sweep.metric, ""], rows)
+    failed = [trial for trial in trials if trial.state.name == "FAIL"]
+    for trial in failed:
+        console.warn(f"trial {trial.number} failed: {(describe_fault(trial).splitlines() or ['unknown'])[0]}")
+    if best is None or best.value is None:
+        console.warn("no trial is finished")
+        return 1
+    console.heading(f"best: trial {best.number}, {sweep.metric} {best.value:.4f}")
+    chosen = {name: best.params[name] for name in names}
+    console.show(shlex.join(["ser-kd", "train", *words, *write_words(chosen)]))
+    done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
+    if failed or done < study.planned:
+        console.warn(f"{max(study.planned - done, len(failed))} of {study.planned} trials are missing; the same command tries them again")
+        return 1
+    return 0

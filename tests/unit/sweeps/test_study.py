@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.sweeps.study import SweepStudy, check_storage, open_study
+from ser_kd.sweeps.sweep_file import Hyperband, Parameter, SweepFile
+
+GRID = SweepFile("s", "grid", "validation/ua", True, (Parameter("a", (2, 1)), Parameter("b", ("x", "y", "z"))), ("fold=0",))
+RANDOM = dataclasses.replace(
+    GRID, method="random", parameters=(Parameter("a", low=0.1, high=0.9), Parameter("n", low=1, high=9, step=2)), run_cap=6
+)
+SMALL_RANDOM = dataclasses.replace(GRID, method="random", run_cap=50)
+Open = Callable[..., SweepStudy]
+
+
+@pytest.fixture(params=["kept.db", "kept.journal"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "deep" / request.param)
+
+
+def opened(storage: str, sweep: SweepFile = GRID, name: str = "s", **changes: Any) -> SweepStudy:
+    given = {"stopping": "none", "epochs": 9, "seed": 0, "most": None, "description": {"words": {"fold": "0"}}, **changes}
+    return open_study(sweep, name, storage, given.pop("description"), **given)
+
+
+def drawn(study: SweepStudy, value: float = 0.5) -> list[dict[str, Any]]:
+    """Do all trials, one after another; gives their parameters."""
+    done = []
+    while (trial := study.take()) is not None:
+        done.append(trial.params)
+        study.finish(trial, value)
+    return done
+
+
+def orphan(study: SweepStudy) -> optuna.trial.Trial:
+    """Take a trial as a process that is gone now."""
+    trial = study.take()
+    assert trial is not None
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    host = str(trial.user_attrs["holder"]).split()[0]
+    trial.set_user_attr("holder", f"{host} {process.pid} 1")
+    return trial
+
+
+def test_a_grid_is_done_whole_in_the_files_order_and_once(storage: str) -> None:
+    assert drawn(opened(storage)) == list(GRID.list_points())
+    assert opened(storage).take() is None
+    assert len(opened(storage).list_trials()) == 6
+
+
+def test_it_goes_on_where_it_was_killed_and_takes_the_running_trial_up_under_its_number(storage: str) -> None:
+    first = opened(storage)
+    first.finish(first.take(), 0.5)  # type: ignore[arg-type]
+    left = orphan(first)
+    assert not first.is_behind(left, 1, 0.3)
+    second = opened(storage)
+    again = second.take()
+    assert again is not None
+    assert (again.number, again.params) == (left.number, left.params)
+    assert not second.is_behind(again, 1, 0.4)  # told before: the value stays
+    assert not second.is_behind(again, 2, 0.6)
+    assert second.study.trials[again.number].intermediate_values == {1: 0.3, 2: 0.6}
+    second.finish(again, 0.7)
+    assert drawn(second) == list(GRID.list_points())[2:]
+
+
+def test_a_trial_that_dies_before_it_has_parameters_gets_those_of_its_point(tmp_path: Path) -> None:
+    storage = str(tmp_path / "kept.journal")
+    first = opened(storage)
+    first._enqueue_next_point()
+    first.study.ask()  # and the process dies
+    assert drawn(opened(storage)) == list(GRID.list_points())
+
+
+def test_what_a_living_process_runs_is_left_to_it(tmp_path: Path) -> None:
+    storage = str(tmp_path / "kept.journal")
+    held = opened(storage).take()
+    assert held is not None
+    other = opened(storage)
+    assert not other.list_foreign()  # it is our own process
+    held.set_user_attr("holder", "another_machine 1 1")
+    assert [trial.number for trial in other.list_foreign()] == [held.number]
+    assert drawn(other) == list(GRID.list_points())[1:]
+
+
+def test_two_processes_share_a_study(tmp_path: Path) -> None:
+    storage = str(tmp_path / "kept.journal")
+    one, two = opened(storage), opened(storage)
+    points = []
+    while (trial := one.take() or two.take()) is not None:
+        points.append(trial.params)
+        one, two = two, one
+    assert sorted(map(str, points)) == sorted(map(str, GRID.list_points()))
+
+
+def test_draws_follow_seed_and_number_however_often_it_is_interrupted(tmp_path: Path) -> None:
+    whole = drawn(opened(str(tmp_path / "whole.journal"), RANDOM))
+    assert len(whole) == 6
+    parts = []
+    for _ in range(6):
+        study = opened(str(tmp_path / "parts.journal"), RANDOM)
+        trial = study.take()
+        assert trial is not None
+        parts.append(trial.params)
+        study.finish(trial, 0.1)
+    assert parts == whole
+    assert len({str(point) for point in whole}) == 6
+    assert drawn(opened(str(tmp_path / "other.journal"), RANDOM, seed=1)) != whole
+
+
+def test_a_small_space_is_not_drawn_from_twice(tmp_path: Path) -> None:
+    study = opened(str(tmp_path / "kept.journal"), SMALL_RANDOM)
+    assert study.planned == 6
+    points = drawn(study)
+    assert sorted(map(str, points)) == sorted(map(str, GRID.list_points()))
+    assert len(study.list_trials()) == 6
+
+
+def test_bayes_comes_nearer_than_random_draws(tmp_path: Path) -> None:
+    nearest = {}
+    for method in ("random", "bayes"):
+        sweep = dataclasses.replace(RANDOM, method=method, parameters=(Parameter("a", low=0.0, high=1.0),), run_cap=40)
+        study = opened(str(tmp_path / f"{method}.journal"), sweep)
+        distances = []
+        while (trial := study.take()) is not None:
+            distances.append(abs(trial.params["a"] - 0.37))
+            study.finish(trial, -distances[-1])
+        nearest[method] = sum(distances[20:])
+    assert nearest["bayes"] < nearest["random"] / 2
+
+
+def test_a_failed_trial_is_not_tried_again_at_once_but_next_time(storage: str) -> None:
+    study = opened(storage)
+    trial = study.take()
+    assert trial is not None
+    study.fail(trial, "no memory")
+    assert trial.params not in drawn(study)
+    assert [other.user_attrs.get("fault") for other in study.list_trials()].count("no memory") == 1
+    again = opened(storage)
+    assert drawn(again) == [trial.params]
+    assert len(again.list_trials()) == 6
+
+
+def test_more_trials_can_be_added(tmp_path: Path) -> None:
+    storage = str(tmp_path / "kept.journal")
+    assert len(drawn(opened(storage, RANDOM, most=2))) == 2
+    assert len(drawn(opened(storage, RANDOM, most=5))) == 3
+
+
+def test_the_best_is_the_first_with_the_best_value(tmp_path: Path) -> None:
+    for goal, best in ((True, 1), (False, 0)):
+        study = opened(str(tmp_path / f"{goal}.journal"), dataclasses.replace(GRID, maximize=goal))
+        assert study.find_best() is None
+        for value in (0.1, 0.9, 0.9, 0.1, 0.5, 0.5):
+            study.finish(study.take(), value)  # type: ignore[arg-type]
+        found = study.find_best()
+        assert found is not None
+        assert found.number == best
+
+
+@pytest.mark.parametrize("stopping", ["median", "hyperband", "none"])
+def test_trials_that_fall_behind_are_stopped(tmp_path: Path, stopping: str) -> None:
+    sweep = dataclasses.replace(RANDOM, run_cap=20, hyperband=Hyperband(1, None, 3))
+    study = opened(str(tmp_path / "kept.journal"), sweep, stopping=stopping)
+    place, stopped = 0, []
+    while (trial := study.take()) is not None:
+        quality = 0.9 - 0.04 * place  # each worse than those before it
+        place += 1
+        for epoch in range(1, 10):
+            if study.is_behind(trial, epoch, quality * epoch / 9):
+                study.stop_early(trial)
+                stopped.append(trial.number)
+                break
+        else:
+            study.finish(trial, quality)
+    assert bool(stopped) == (stopping != "none")
+    assert 0 not in stopped
+    best = study.find_best()
+    assert best is not None
+    assert best.number == 0
+
+
+def test_a_changed_sweep_is_refused_with_what_changed(storage: str) -> None:
+    opened(storage)
+    with pytest.raises(ConfigError, match=r"words\.fold 0 -> 1"):
+        opened(storage, description={"words": {"fold": "1"}})
+    with pytest.raises(ConfigError, match=r"words\.corpus unset -> demo"):
+        opened(storage, description={"words": {"fold": "0", "corpus": "demo"}})
+    assert opened(storage).take() is not None
+
+
+def test_another_sweeps_storage_is_refused(storage: str) -> None:
+    opened(storage)
+    with pytest.raises(ConfigError, match="The storage holds another sweep"):
+        opened(storage, name="other")
+    strange = optuna.create_study(storage=f"sqlite:///{Path(storage).parent}/strange.db", study_name="s")
+    strange.add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(ConfigError, match="The storage holds another sweep"):
+        opened(str(Path(storage).parent / "strange.db"))
+
+
+def test_a_storage_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"write storage=trials\.db"):
+        check_storage("trials")
+    (tmp_path / "damaged.db").write_bytes(b"no database at all" * 99)
+    with pytest.raises(DataError, match="storage cannot be used"):
+        opened(str(tmp_path / "damaged.db"))
+    with pytest.raises(DataError, match="storage cannot be used"):
+        opened("nonsense://nowhere/x")
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged.db"]
