@@ -82,6 +82,8 @@ class SpeechBatch:
         dimension_mask: (B, 3) bool, True where annotated; or None.
         groups: Attribute -> B values, to report by (gender, intensity).
         class_names: C class names in the order of ``classes``; empty where there are none.
+        global_size: Clips of the batch of which this is one process's share, clips rank, rank + W, …; where it is smaller than the
+            number of processes, each holds all of it. None where one process holds the batch.
     """
 
     ids: list[str]
@@ -97,6 +99,7 @@ class SpeechBatch:
     dimension_mask: Tensor | None = None
     groups: dict[str, list[str]] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
+    global_size: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,6 +107,21 @@ class SpeechBatch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> SpeechBatch:
         """Give the same batch on another device."""
         return replace(self, **{f.name: _move(getattr(self, f.name), device, non_blocking) for f in fields(self)})  # type: ignore[arg-type]
+
+    def take(self, rows: Sequence[int]) -> SpeechBatch:
+        """Give the clips of the named rows, in their order."""
+        chosen = list(rows)
+
+        def cut(value: object) -> object:
+            if isinstance(value, Tensor):
+                return value[chosen]
+            if isinstance(value, list):
+                return [value[row] for row in chosen]
+            if isinstance(value, dict):
+                return {name: tuple(map(cut, part)) if isinstance(part, tuple) else cut(part) for name, part in value.items()}
+            return value
+
+        return replace(self, **{f.name: cut(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
 
     def model_input(self) -> ModelInput:
         """Give what a model may know of this batch: no labels, no speakers."""

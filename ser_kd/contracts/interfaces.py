@@ -37,6 +37,10 @@ class LossTerm(Protocol):
     are refused before the first step, and a smaller last batch of an epoch gives zero. One that needs the teacher's frames or hidden
     states, which are not kept in memory from epoch to epoch, says so by ``needs_teacher_frames = True``; ``teacher_layers`` then names
     them, so that a cache on disk keeps no others: layer numbers, None among them for the last frames. Without it all are kept.
+
+    One that is no plain mean over clips (it compares them, or divides by something else than their number) says so by
+    ``needs_whole_batch = True``: where several processes share a batch it then sees logits, dimensions, embeddings and labels of all
+    its clips, but no frames and no names. Others see each process's clips, and their values are averaged by clips.
     """
 
     needs_teacher: bool

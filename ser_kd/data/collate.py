@@ -82,6 +82,7 @@ class SpeechCollation:
             dimension_mask=~dimensions.isnan() if has_dimensions else None,
             groups={name: [u.groups.get(name, "") for u in utterances] for name in names},
             class_names=self.class_names,
+            global_size=clips[0].global_size,
         )
 
     def _crop(self, waveform: Tensor, key: Tensor) -> Tensor:

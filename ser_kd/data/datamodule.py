@@ -20,7 +20,7 @@ from ser_kd.data.manifest import Corpus, Manifest
 from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, ProtocolFold
 from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
 from ser_kd.data.resumable_loader import ResumableLoader
-from ser_kd.data.sampling import Balance, KeyedBatchSampler
+from ser_kd.data.sampling import Balance, KeyedBatchSampler, check_shares
 
 
 class SpeechDataModule(lightning.LightningDataModule):
@@ -33,7 +33,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         protocol: Classes, folds and how validation is held out.
         fold: Which fold, from 0.
         seed: Run seed: order of clips and random keys.
-        batch_size: Clips per training batch.
+        batch_size: Clips per training batch, of all processes together where several share the run: what is learned does not depend on
+            their number.
         evaluation_batch_size: Clips per validation or test batch; None is the training one.
         sample_rate_hz: Rate of the waveforms.
         clip_samples: See ``SpeechCollation``.
@@ -173,13 +174,20 @@ class SpeechDataModule(lightning.LightningDataModule):
         """Give the clips of ``train``, ``validation`` or ``test``."""
         return SpeechDataset(self.fold.split(split), self.audio, self.label_set, self.seed)
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled (or balanced) training batches; the order is a function of seed and epoch."""
-        return self._loader("train", training=True)
+    def train_dataloader(self, shared: bool = True) -> DataLoader[Any]:
+        """Shuffled (or balanced) training batches; the order is a function of seed and epoch.
+
+        Args:
+            shared: Whether each process of the trainer gets its share of a batch; else this one gets all of it.
+
+        Raises:
+            ConfigError: If batches cannot be shared equally.
+        """
+        return self._loader("train", training=True, shared=shared)
 
     def plain_train_dataloader(self) -> DataLoader[Any]:
-        """Training clips once each, whole, in manifest order: for statistics."""
-        return self._loader("train", training=False)
+        """Training clips once each, whole, in manifest order, all of them in every process: for statistics."""
+        return self._loader("train", training=False, shared=False)
 
     def drawn_dataloader(self, epoch: int, ids: Collection[str]) -> DataLoader[Any]:
         """Some training clips once each as they are drawn in an epoch, short ones first: for answers that are stored."""
@@ -194,9 +202,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         """Whether a training clip is longer than ``clip_samples``, so that another part of it is heard in each epoch."""
         return self.clip_samples is not None and any(self.audio.length_of(u.id) > self.clip_samples for u in self.fold.train)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Validation batches; none after ``refit``."""
-        return self._loader("validation", training=False) if self.fold.validation_set else []
+    def val_dataloader(self, shared: bool = True) -> DataLoader[Any] | list[Any]:
+        """Validation batches; none after ``refit``. ``shared`` as in ``train_dataloader``."""
+        return self._loader("validation", training=False, shared=shared) if self.fold.validation_set else []
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Test batches."""
@@ -206,8 +214,11 @@ class SpeechDataModule(lightning.LightningDataModule):
         """Test batches."""
         return self.test_dataloader()
 
-    def _loader(self, split: str, training: bool) -> DataLoader[Any]:
+    def _loader(self, split: str, training: bool, shared: bool = True) -> DataLoader[Any]:
         dataset = self.dataset(split)
+        rank, processes = (self.trainer.global_rank, self.trainer.world_size) if shared and self.trainer else (0, 1)
+        if training:
+            check_shares(self.batch_size, processes)
         sampler = KeyedBatchSampler(
             dataset.lengths,
             self.batch_size if training else self.evaluation_batch_size,
@@ -216,8 +227,8 @@ class SpeechDataModule(lightning.LightningDataModule):
             bucket_by_length=self.bucket_by_length and training,
             balance=self.balance if training else "none",
             class_indices=dataset.class_indices,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self.trainer.world_size if self.trainer else 1,
+            rank=rank,
+            world_size=processes,
             key_epochs=self.key_epochs if training else None,
         )
         return self._load(dataset, sampler, training)

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.decoded_audio import DecodedAudio
+from ser_kd.data.sampling import Place
 from ser_kd.functional.keyed_random import hash_text
 
 
@@ -26,6 +27,7 @@ class SpeechClip:
         class_index: Position among the classes, -1 where it has none.
         dimensions: (3,) float32 arousal, dominance, valence, NaN where missing.
         key: Random key: a hash of run seed, epoch and utterance id.
+        global_size: See ``SpeechBatch``.
     """
 
     utterance: Utterance
@@ -33,6 +35,7 @@ class SpeechClip:
     class_index: int
     dimensions: Tensor
     key: int
+    global_size: int | None = None
 
 
 def clip_key(seed: int, epoch: int, utterance_id: str) -> int:
@@ -44,7 +47,8 @@ class SpeechDataset(Dataset[SpeechClip]):
     """Clips of one split.
 
     An index is a number, or a pair (epoch, number) from a sampler that knows its epoch: the epoch goes into the clip's
-    random key, so that augmentation is the same for any batch composition, order, worker or rank.
+    random key, so that augmentation is the same for any batch composition, order, worker or rank. Third may stand the size of
+    the batch that several processes share.
 
     Args:
         utterances: The split's utterances.
@@ -63,8 +67,8 @@ class SpeechDataset(Dataset[SpeechClip]):
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> SpeechClip:
-        epoch, number = index if isinstance(index, tuple) else (0, index)
+    def __getitem__(self, index: int | Place) -> SpeechClip:
+        epoch, number, *shared = index if isinstance(index, tuple) else (0, index)
         utterance = self.utterances[number]
         dimensions = [math.nan if v is None else v for v in (utterance.arousal, utterance.dominance, utterance.valence)]
         return SpeechClip(
@@ -73,6 +77,7 @@ class SpeechDataset(Dataset[SpeechClip]):
             self.class_indices[number],
             torch.tensor(dimensions, dtype=torch.float32),
             clip_key(self.seed, epoch, utterance.id),
+            *shared,
         )
 
     def class_counts(self, classes: int) -> list[int]:

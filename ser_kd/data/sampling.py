@@ -16,15 +16,37 @@ Balance = Literal["none", "class"]
 _BUCKET_BATCHES = 16
 
 
-class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
+Place = tuple[int, int] | tuple[int, int, int]
+"""Epoch, index and, where several processes share a batch, how many clips it has in all."""
+
+
+def check_shares(batch_size: int, processes: int) -> None:
+    """Check that a training batch can be shared equally.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    if batch_size < processes or batch_size % processes:
+        above = max(-(-batch_size // processes), 1) * processes
+        raise ConfigError(
+            "The batch cannot be shared equally.",
+            expected=f"datamodule.batch_size as a multiple of {processes}, for it is the batch of all {processes} processes together",
+            got=f"datamodule.batch_size={batch_size}",
+            remedy=f"set datamodule.batch_size={above}",
+        )
+
+
+class KeyedBatchSampler(Sampler[list[Place]]):
     """Yields batches of (epoch, index), the same for any number of workers.
 
-    Each rank of a distributed run takes its own slice of every global batch; nothing is repeated to fill up, so evaluation sees
-    each clip exactly once. Lightning calls ``set_epoch`` before each epoch.
+    The order is that of all processes together, whatever their number. Of W processes each takes clips rank, rank + W, rank + 2W, …
+    of every batch and hears beside it how many clips the batch has in all; nothing is repeated to fill up. A batch with fewer clips
+    than processes goes whole to each of them, so that none is left without a step: it counts once all the same (see
+    ``SpeechBatch.global_size``). Lightning calls ``set_epoch`` before each epoch.
 
     Args:
         lengths: Samples per clip, for buckets.
-        batch_size: Clips per batch and rank.
+        batch_size: Clips per batch of all processes together.
         seed: Order of the run.
         shuffle: New order each epoch; without it clips stand in manifest order (evaluation).
         bucket_by_length: Put clips of similar length together, so that little is padded: clips are shuffled, sorted by length
@@ -97,21 +119,23 @@ class KeyedBatchSampler(Sampler[list[tuple[int, int]]]):
         self._to_skip = count
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.lengths), self.batch_size * self.world_size)
+        whole, rest = divmod(len(self.lengths), self.batch_size)
         return whole + int(rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Place]]:
         first, self._to_skip = self._to_skip, 0
         epoch = self.epoch if self.key_epochs is None else self.epoch % self.key_epochs
         for batch in self._global_batches()[first:]:
-            mine = batch[self.rank :: self.world_size]
-            if mine:
-                yield [(epoch, index) for index in mine]
+            if self.world_size == 1:
+                yield [(epoch, index) for index in batch]
+            else:
+                mine = batch if len(batch) < self.world_size else batch[self.rank :: self.world_size]
+                yield [(epoch, index, len(batch)) for index in mine]
 
     def _global_batches(self) -> list[list[int]]:
         generator = torch.Generator().manual_seed(hash_text("order", self.seed, self.epoch) & (2**63 - 1))
         order = self._order(generator)
-        size = self.batch_size * self.world_size
+        size = self.batch_size
         if self.bucket_by_length:
             stretch = size * _BUCKET_BATCHES if self.shuffle else len(order)
             order = [

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from itertools import zip_longest
+from typing import Any, Literal, get_args
 
 import lightning
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.batch import ModelInput, SpeechBatch
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.interfaces import Teacher
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.distill.answer_memory import AnswerMemory
+from ser_kd.distill.gathering import Share, gather_audio, gather_whole
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.running_means import RunningMeans
 from ser_kd.distill.schedules import Schedule
 from ser_kd.distill.views import Views
 from ser_kd.metrics.panel import MetricPanel, PanelResult
 
+BatchScope = Literal["global", "process"]
+
 
 class DistillationModule(lightning.LightningModule):
     """A student, an optional frozen teacher, and the objective between them.
+
+    Where several processes share a run, each hears its share of every batch, and loss, gradient and metrics are those of one process
+    that hears all of it (see ``Objective``); which clips a process holds is told by the batch (``SpeechBatch.global_size``).
 
     Without a teacher the chair is empty: the same module trains teachers and baselines. The teacher is kept outside the module tree,
     so it is never in the checkpoint, the optimizer or the parameter count. It is asked once about each clip that it hears unchanged:
@@ -39,9 +46,11 @@ class DistillationModule(lightning.LightningModule):
         learning_rate_schedule: Factor over training progress; None keeps the learning rate.
         class_counts: Training clips per class, for terms that weigh classes.
         group_values: Attributes to report by and their values.
+        batch_scope: What terms that compare clips, and mix-up, see where several processes share a batch: ``global`` is all of it,
+            ``process`` this process's share, which needs no exchange but makes the result depend on the number of processes.
 
     Raises:
-        ConfigError: If a term needs a teacher and there is none.
+        ConfigError: If ``batch_scope`` is something else, or a term needs a teacher and there is none.
     """
 
     def __init__(
@@ -55,8 +64,16 @@ class DistillationModule(lightning.LightningModule):
         learning_rate_schedule: Schedule | None = None,
         class_counts: Sequence[int] | None = None,
         group_values: Mapping[str, Sequence[str]] | None = None,
+        batch_scope: BatchScope = "global",
     ) -> None:
         super().__init__()
+        if batch_scope not in get_args(BatchScope):
+            raise ConfigError(
+                "Unknown scope of a batch.",
+                expected=" or ".join(get_args(BatchScope)),
+                got=str(batch_scope),
+                remedy="set batch_scope=global",
+            )
         lonely = objective.terms_needing_teacher() if teacher is None else []
         if lonely:
             raise ConfigError(
@@ -79,6 +96,8 @@ class DistillationModule(lightning.LightningModule):
         self.panels = nn.ModuleDict({split: MetricPanel(self.classes, group_values=group_values or {}) for split in ("validation", "test")})
         self.results: dict[str, PanelResult] = {}
         self.predictions: dict[str, list[dict[str, Any]]] = {"validation": [], "test": []}
+        self._rows: dict[str, list[list[dict[str, Any]]]] = {"validation": [], "test": []}  # by batch
+        self.batch_scope: BatchScope = batch_scope
         self.means = RunningMeans()
 
     @property
@@ -103,21 +122,26 @@ class DistillationModule(lightning.LightningModule):
         """Refuse batches that are too small for a term, as far as the loader tells their size."""
         batch_size = getattr(getattr(self.trainer.train_dataloader, "batch_sampler", None), "batch_size", None)
         if isinstance(batch_size, int):
-            self.objective.check_batch_size(batch_size)
+            self.objective.check_batch_size(batch_size if self.batch_scope == "global" else batch_size // self.trainer.world_size)
 
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
         """Let both hear their view, and compute the objective."""
-        shared, student_input, teacher_input = self.views.split(batch)
+        share = self._find_share(batch)
+        shared, student_input, teacher_input = self._split_views(batch, share)
         progress = self.progress
         answers: TeacherAnswers | None = None
         if self.teacher is not None and self.objective.listens_to_teacher(progress):
             answers = self._whom_to_ask().answer(teacher_input, batch.speakers, batch.ids)
         outputs = self.student(student_input)
-        loss, parts = self.objective(outputs, shared, answers, progress)
+        whole = None
+        if share is not None and self.batch_scope == "global" and self.objective.needs_whole_batch(progress):
+            whole = gather_whole(outputs, shared, answers, share)
+        loss, parts = self.objective(outputs, shared, answers, progress, share, whole)
         heard = {"loss": loss, **parts}
         if answers is not None and answers.combined.logits is not None:
             heard["teacher_confidence"] = answers.combined.logits.softmax(dim=1).amax(dim=1).mean()
-        self.means.add(heard, len(batch))
+        # a batch too small to be shared is heard by every process and counts once
+        self.means.add(heard, len(batch) / (self.trainer.world_size if self._is_everywhere(batch) else 1))
         if self.trainer.is_last_batch:
             for name, mean in self.means.finish(self._sum_over_ranks).items():
                 self.log(f"train/{name}", mean, on_step=False, on_epoch=True, batch_size=1)
@@ -125,12 +149,12 @@ class DistillationModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the epoch's means so far."""
-        checkpoint["epoch_means"] = self.means.state_dict()
+        checkpoint["epoch_means"] = self.means.state_dict(self._sum_over_ranks)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with them."""
         if "epoch_means" in checkpoint:
-            self.means.load_state_dict(checkpoint["epoch_means"])
+            self.means.load_state_dict(checkpoint["epoch_means"], is_first=self.trainer.is_global_zero)
 
     def on_train_epoch_end(self) -> None:
         """Log the learning rate of the epoch's last step."""
@@ -174,18 +198,39 @@ class DistillationModule(lightning.LightningModule):
 
     def _begin(self, split: str) -> None:
         self._panel(split).reset()
-        self.predictions[split] = []
+        self.predictions[split], self._rows[split] = [], []
+
+    def _find_share(self, batch: SpeechBatch) -> Share | None:
+        """Give which clips of the batch this process holds; None where they are all of it."""
+        processes = self.trainer.world_size
+        if processes == 1 or batch.global_size is None or self._is_everywhere(batch):
+            return None
+        return Share(batch.global_size, self.trainer.global_rank, processes)
+
+    def _is_everywhere(self, batch: SpeechBatch) -> bool:
+        return batch.global_size is not None and batch.global_size < self.trainer.world_size
+
+    def _split_views(self, batch: SpeechBatch, share: Share | None) -> tuple[SpeechBatch, ModelInput, ModelInput]:
+        # a mixture's partner may lie in another process; named features stay at home and let the transform itself refuse them
+        if share is None or self.batch_scope != "global" or batch.features or not self.views.mixes_any:
+            return self.views.split(batch)
+        shared, student_input, teacher_input = self.views.split(gather_audio(batch, share))
+        return shared.take(share.rows), student_input.take(share.rows), teacher_input.take(share.rows)
 
     def _judge(self, batch: SpeechBatch, split: str) -> None:
         outputs = self.student(batch.model_input())
+        if self._is_everywhere(batch) and not self.trainer.is_global_zero:
+            return  # each clip is judged once
         teacher = None if self._memory is None else self._memory.answer(batch.model_input(), batch.speakers).combined
         self._panel(split).update(outputs, batch, teacher)
         if outputs.logits is None:
             return
         probabilities = outputs.logits.float().softmax(dim=1).cpu()  # (B, C)
         targets = [-1] * len(batch) if batch.classes is None else batch.classes.tolist()
+        rows: list[dict[str, Any]] = []
+        self._rows[split].append(rows)
         for row, (name, speaker, target) in enumerate(zip(batch.ids, batch.speakers, targets, strict=True)):
-            self.predictions[split].append(
+            rows.append(
                 {
                     "split": split,
                     "id": name,
@@ -209,9 +254,19 @@ class DistillationModule(lightning.LightningModule):
     def _conclude(self, split: str) -> None:
         result = self._panel(split).compute()
         self.results[split] = result
+        self.predictions[split] = self._join_rows(split)
         for name, value in result.values.items():
             # computed over all processes by the panel: the same on every rank
             self.log(f"{split}/{name}", float(value), prog_bar=split == "validation" and name == "ua", rank_zero_only=False)
+
+    def _join_rows(self, split: str) -> list[dict[str, Any]]:
+        """Give the rows of all processes in the order of the clips; during training, where nobody reads them, this process's own."""
+        parts = [self._rows[split]]
+        if self.trainer.world_size > 1 and self.trainer.state.fn != "fit":
+            parts = [[] for _ in range(self.trainer.world_size)]
+            distributed.all_gather_object(parts, self._rows[split])
+        batches = zip_longest(*parts, fillvalue=[])
+        return [row for batch in batches for line in zip_longest(*batch) for row in line if row is not None]
 
     def _panel(self, split: str) -> MetricPanel:
         return self.panels[split]  # type: ignore[return-value]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.interfaces import Fittable
@@ -21,7 +21,7 @@ def fit_statistics(model: nn.Module, training_batches: Iterable[SpeechBatch], de
     """Fit every part of a model that waits for statistics, in one pass.
 
     Each clip of the training split comes once, without augmentation; validation and test clips never come through here, so changing
-    them changes no statistic. Every process of a distributed run sees the same clips and arrives at the same numbers.
+    them changes no statistic. Of several processes one fits, and the others take over its buffers (``give_statistics``).
 
     Args:
         model: The model; parts that are fitted already (resumed, or a loaded teacher) are left alone.
@@ -43,3 +43,18 @@ def fit_statistics(model: nn.Module, training_batches: Iterable[SpeechBatch], de
     for part in parts:
         part.end_fit()
     return len(parts)
+
+
+def give_statistics(parts: Sequence[Fittable]) -> list[dict[str, Tensor]]:
+    """Give the buffers of fitted parts, in their order."""
+    return [{name: value.cpu() for name, value in _as_module(part).state_dict().items()} for part in parts]
+
+
+def take_statistics(parts: Sequence[Fittable], found: Sequence[Mapping[str, Tensor]]) -> None:
+    """Take over the buffers that the same parts have in another process."""
+    for part, state in zip(parts, found, strict=True):
+        _as_module(part).load_state_dict(state)
+
+
+def _as_module(part: Fittable) -> nn.Module:
+    return part  # type: ignore[return-value]

@@ -12,6 +12,7 @@ from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.interfaces import LossTerm
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
+from ser_kd.distill.gathering import Share, WholeBatch
 from ser_kd.distill.schedules import Schedule
 
 _COMPLEMENT = re.compile(r"1\s*-\s*(\w+)")
@@ -32,6 +33,9 @@ class Objective(nn.Module):
     alpha CE + (1 - alpha) KL is written as ``alpha`` and ``1 - alpha``. Nothing here multiplies by T^2: that is the term's own key
     (``scale_by_temperature_squared``). A term whose weight is 0 is not computed, and a teacher that no remaining term listens to is
     not run.
+
+    Where several processes share a batch, terms with ``needs_whole_batch`` (see ``LossTerm``) are computed over all its clips, the
+    others over each process's and averaged by clips: loss and gradient are those of one process.
 
     Args:
         terms: Name -> ``{"loss": LossTerm, "weight": number or name}``; None switches a term off.
@@ -168,8 +172,18 @@ class Objective(nn.Module):
             if callable(tell):
                 tell(counts)
 
+    def needs_whole_batch(self, progress: float) -> bool:
+        """Tell whether a term with a weight above 0 needs the clips of all processes at ``progress``."""
+        return any(self.weight_of(name, progress) != 0 and _sees_whole(loss) for name, loss in self.losses.items())
+
     def forward(
-        self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None, progress: float = 0.0
+        self,
+        student: Outputs,
+        batch: SpeechBatch,
+        teacher: TeacherAnswers | None,
+        progress: float = 0.0,
+        share: Share | None = None,
+        whole: WholeBatch | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the objective.
 
@@ -178,9 +192,12 @@ class Objective(nn.Module):
             batch: Targets.
             teacher: Answers without gradient, or None.
             progress: Training progress from 0 to 1, for schedules.
+            share: Which clips of the batch of all processes these are; None where they are all of it.
+            whole: The batch of all processes, for terms that need it; None lets them see this process's clips alone.
 
         Returns:
-            The weighted sum (a scalar with gradient to the student) and each term before weighting, detached.
+            The weighted sum (a scalar with gradient to the student) and each term before weighting, detached. With a ``share`` the
+            gradient is scaled so that its mean over the processes is that of one process with the whole batch.
         """
         total: Tensor | None = None
         parts: dict[str, Tensor] = {}
@@ -190,8 +207,12 @@ class Objective(nn.Module):
                 continue
             if name in self._warm:
                 loss.temperature = self.number("temperature", progress)  # type: ignore[assignment]
-            value = _as_term(loss)(student, batch, teacher)
+            sees_whole = whole is not None and _sees_whole(loss)
+            heard = (whole.student, whole.batch, whole.teacher) if whole is not None and sees_whole else (student, batch, teacher)
+            value = _as_term(loss)(*heard)
             parts[name] = value.detach()
+            if share is not None:
+                value = _scale_gradient(value, share.processes * (1.0 if sees_whole else share.part))
             total = weight * value if total is None else total + weight * value
         if total is None:
             raise ConfigError("Every term of the objective has weight 0.", expected="a weight above 0", got="0", remedy="set alpha or beta")
@@ -204,6 +225,14 @@ class Objective(nn.Module):
             **{name: number for name, number in self.numbers.items() if number is not None},
             **({"schedules": sorted(self.schedules)} if self.schedules else {}),
         }
+
+
+def _sees_whole(loss: nn.Module) -> bool:
+    return getattr(loss, "needs_whole_batch", False)
+
+
+def _scale_gradient(value: Tensor, factor: float) -> Tensor:
+    return value + (factor - 1.0) * (value - value.detach())
 
 
 def _as_module(loss: LossTerm) -> nn.Module:

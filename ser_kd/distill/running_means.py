@@ -43,11 +43,15 @@ class RunningMeans:
         self._sums = {}
         return self.finished
 
-    def state_dict(self) -> dict[str, Any]:
-        """Give what a checkpoint must hold."""
-        return {"sums": {name: part.cpu() for name, part in self._sums.items()}, "finished": dict(self.finished)}
+    def state_dict(self, total: Callable[[Tensor], Tensor] = lambda part: part) -> dict[str, Any]:
+        """Give what a checkpoint must hold.
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with the sums of a checkpoint."""
-        self._sums = dict(state["sums"])
+        Args:
+            total: Sums a tensor over all processes.
+        """
+        return {"sums": {name: total(part.clone()).cpu() for name, part in self._sums.items()}, "finished": dict(self.finished)}
+
+    def load_state_dict(self, state: Mapping[str, Any], is_first: bool = True) -> None:
+        """Go on with the sums of a checkpoint, which are those of all processes: they are counted in one of them."""
+        self._sums = {name: part if is_first else torch.zeros_like(part) for name, part in state["sums"].items()}
         self.finished = dict(state["finished"])

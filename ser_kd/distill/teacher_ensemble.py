@@ -115,7 +115,7 @@ class TeacherEnsemble:
     def fit(self, validation_batches: Iterable[SpeechBatch], device: torch.device | str = "cpu") -> None:
         """Fit calibration temperatures and weights to validation clips; does nothing where none is wanted.
 
-        Every process sees all validation clips and arrives at the same numbers, which go into the members' records.
+        What is found goes into the members' records; of several processes one fits, and the others take it over.
 
         Args:
             validation_batches: All validation clips, unchanged.
@@ -160,6 +160,16 @@ class TeacherEnsemble:
             table = torch.tensor(rows, dtype=torch.float64).nan_to_num(nan=0.0)
             table[:, table.sum(dim=0) == 0] = 1.0
             self._set_table(table)
+
+    def give_fit(self) -> dict[str, Any]:
+        """Give what ``fit`` found as plain data."""
+        return {"table": self._table.tolist(), "temperatures": [member.record.calibration_temperature for member in self.members]}
+
+    def take_fit(self, found: Mapping[str, Any]) -> None:
+        """Take over what ``fit`` found in another process."""
+        for member, temperature in zip(self.members, found["temperatures"], strict=True):
+            member.record.calibration_temperature = temperature
+        self._set_table(torch.tensor(found["table"], dtype=torch.float64), normalised=True)
 
     @torch.no_grad()
     def answer(self, inputs: ModelInput, speakers: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> TeacherAnswers:
@@ -273,8 +283,8 @@ class TeacherEnsemble:
                 )
         return self._set_table(table)
 
-    def _set_table(self, table: Tensor) -> Tensor:
-        self._table = table / table.sum(dim=0, keepdim=True)  # (M, C)
+    def _set_table(self, table: Tensor, normalised: bool = False) -> Tensor:
+        self._table = table if normalised else table / table.sum(dim=0, keepdim=True)  # (M, C)
         for member, row in zip(self.members, self._table.tolist(), strict=True):
             member.record.weight = row[0] if len(set(row)) == 1 else None
             member.record.class_weights = {} if len(set(row)) == 1 else dict(zip(self.classes, row, strict=True))

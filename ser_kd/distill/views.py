@@ -27,6 +27,11 @@ class Views:
         """Whether what the teacher hears of a clip depends on the other clips of the batch."""
         return any(getattr(transform, "mixes_clips", False) for transform in (self.both, self.teacher))
 
+    @property
+    def mixes_any(self) -> bool:
+        """Whether what anyone hears of a clip depends on the other clips of the batch."""
+        return self.mixes_clips or getattr(self.student, "mixes_clips", False)
+
     def teacher_input(self, batch: SpeechBatch) -> ModelInput:
         """Give what the teacher hears alone."""
         shared = self.both(batch) if self.both is not None else batch

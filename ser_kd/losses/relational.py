@@ -24,6 +24,7 @@ class _Relational(nn.Module, ABC):
 
     needs_teacher = True
     minimum_batch = 2
+    needs_whole_batch = True
     term = "relational"
 
     def __init__(

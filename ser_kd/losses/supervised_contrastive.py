@@ -45,6 +45,7 @@ class SupervisedContrastive(nn.Module):
 
     needs_teacher = False
     minimum_batch = 2
+    needs_whole_batch = True
 
     def __init__(self, temperature: float = 0.1, embedding: str | None = None, classes: Sequence[str] | None = None) -> None:
         super().__init__()

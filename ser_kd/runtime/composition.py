@@ -12,7 +12,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -32,6 +32,11 @@ from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.runtime.key_lists import list_keys, list_missing_keys
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 from ser_kd.runtime.refused_changes import find_refused_changes, nothing_to_fill
+
+# for presets that serve GPUs and processors: what stands second on a processor, third elsewhere
+OmegaConf.register_new_resolver(
+    "by_accelerator", lambda accelerator, on_processor, elsewhere: on_processor if accelerator == "cpu" else elsewhere, replace=True
+)
 
 
 def compose(

@@ -10,12 +10,15 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 
+_APART = 1_000_003  # no two runs with neighbouring seeds share the draws of their processes
+
 
 class GeneratorStates(Callback):
     """Saves the generators of torch, numpy and python on every rank, and sets them before the first batch after a resumption.
 
     Augmentation does not need it, since its randomness is a function of the clip's key; dropout does. Nothing between a checkpoint
-    and the next batch may draw from the global generators, or a resumed run would differ from one that was never stopped.
+    and the next batch may draw from the global generators, or a resumed run would differ from one that was never stopped. Where
+    several processes share a run each begins with states of its own, or all would drop the same units of different clips.
     """
 
     def __init__(self) -> None:
@@ -33,6 +36,11 @@ class GeneratorStates(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remember the states for the first batch."""
         self._to_restore = state_dict["ranks"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Part the generators of the processes; the first one draws as it would alone."""
+        if trainer.global_rank and not self._to_restore:
+            torch.manual_seed(torch.initial_seed() + trainer.global_rank * _APART)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Set the generators once."""

@@ -83,5 +83,7 @@ def quieten_libraries(wandb_mode: str) -> None:
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty.*")  # as in every resumed run
     warnings.filterwarnings("ignore", message=".*mismatched key_padding_mask.*")  # within the WavLM of transformers
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # cached audio is faster without
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is the same in every process already
+    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
     if wandb_mode != "online":
         os.environ.setdefault("WANDB_SILENT", "true")

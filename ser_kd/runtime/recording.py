@@ -16,13 +16,23 @@ from ser_kd.storage.hashing import hash_data
 
 NOT_SCIENCE = (
     "paths", "logger", "cache", "dry_run", "experiment", "experiments", "fold", "seed", "callbacks", "name", "checkpoint_minutes",
+    "compile",
 )  # fmt: skip
 """Keys of a configuration that change where and how a run is made, not what it finds."""
 
 NOT_SCIENCE_WITHIN = {
     "corpus": ("root", "path"),
     "datamodule": ("workers", "cache_dir", "evaluation_batch_size"),
-    "trainer": ("accelerator", "devices", "num_nodes", "log_every_n_steps", "enable_progress_bar", "enable_model_summary"),
+    "trainer": (
+        "accelerator",
+        "devices",
+        "num_nodes",
+        "strategy",
+        "sync_batchnorm",
+        "log_every_n_steps",
+        "enable_progress_bar",
+        "enable_model_summary",
+    ),
     "teacher": ("experiment", "run", "members", "cache"),
 }
 
@@ -46,8 +56,8 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
     """
     science = {}
     for name, value in config.items():
-        # without averaging a run keeps the name it had before there was any
-        if name in NOT_SCIENCE or (name == "averaging" and value is None):
+        # without averaging, and however many processes share it, a run keeps the name it had before there was any such key
+        if name in NOT_SCIENCE or (name, value) in (("averaging", None), ("batch_scope", "global")):
             continue
         left_out = NOT_SCIENCE_WITHIN.get(name, ())
         science[name] = {k: v for k, v in value.items() if k not in left_out} if isinstance(value, Mapping) else value

@@ -12,14 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from torch import distributed
 
 from ser_kd.runtime import console
+from ser_kd.runtime.process_group import take_largest
 
-_GO_ON, _SAVE, _STOP = 0, 1, 2
+_GO_ON, _SAVE = 0, 1  # whatever is larger is the number of the signal that asks to stop
 STOPPED = 128 + int(signal.SIGTERM)
 """Exit code of a run that saved itself because it was asked to stop."""
 
@@ -105,8 +104,9 @@ class SafePoints(Checkpoint):
         what = self._decide(trainer)
         if what != _GO_ON:
             self._save(trainer)
-        if what == _STOP:
-            self._leave(trainer, f"in epoch {trainer.current_epoch + 1} after batch {batch_idx + 1} of {trainer.num_training_batches}")
+        if what > _SAVE:
+            place = f"in epoch {trainer.current_epoch + 1} after batch {batch_idx + 1} of {trainer.num_training_batches}"
+            self._leave(trainer, what, place)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the epoch and its validation."""
@@ -114,8 +114,8 @@ class SafePoints(Checkpoint):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop where it was asked for during validation: the epoch is saved."""
-        if trainer.current_epoch > 0 and self._decide(trainer) == _STOP:
-            self._leave(trainer, f"after epoch {trainer.current_epoch}")
+        if trainer.current_epoch > 0 and (what := self._decide(trainer)) > _SAVE:
+            self._leave(trainer, what, f"after epoch {trainer.current_epoch}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the signals as they were."""
@@ -133,19 +133,15 @@ class SafePoints(Checkpoint):
         self._signal = number
 
     def _decide(self, trainer: Trainer) -> int:
-        what = _STOP if self._signal is not None else _SAVE if time.monotonic() - self._saved >= 60.0 * self.minutes else _GO_ON
-        if trainer.world_size > 1:  # all ranks must save together, whoever heard the signal or has the faster clock
-            told = torch.tensor(what, device=trainer.strategy.root_device)
-            distributed.all_reduce(told, op=distributed.ReduceOp.MAX)
-            what = int(told)
-        return what
+        what = self._signal or (_SAVE if time.monotonic() - self._saved >= 60.0 * self.minutes else _GO_ON)
+        return take_largest(what)  # all processes save together, whoever heard the signal or has the faster clock
 
-    def _leave(self, trainer: Trainer, place: str) -> None:
+    def _leave(self, trainer: Trainer, signal_number: int, place: str) -> None:
         if trainer.is_global_zero:
             console.warn(f"asked to stop: saved {place}; the same command goes on from there")
-            if self._signal == signal.SIGUSR1:
+            if signal_number == signal.SIGUSR1:
                 _requeue_job()
-        if self._signal == signal.SIGINT:
+        if signal_number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(STOPPED)
 

@@ -13,9 +13,11 @@ from omegaconf import DictConfig
 from ser_kd.contracts.records import RunRecord
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.weight_averaging import STUDENT, RunningAverage, TopCheckpoints, average_states, cut_prefix, re_estimate_batch_norm
+from ser_kd.models.layers.shared_statistics import share_statistics
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.checkpoint_files import WholeCheckpoints
+from ser_kd.runtime.process_group import compute_once
 from ser_kd.storage.checkpoints import read_checkpoint
 from ser_kd.tasks.run_teacher import device_of
 from ser_kd.tasks.training_run import TrainingRun
@@ -86,14 +88,19 @@ def settle_weights(run: TrainingRun, module: DistillationModule, trainer: lightn
     averaging: TopCheckpoints | RunningAverage | None = build(run.config.averaging)
     if averaging is None:
         return
-    checkpoint = read_checkpoint(weights)
-    if _SETTLED not in checkpoint:
-        checkpoint[_SETTLED] = _average(run, module, trainer, averaging, checkpoint)
-        WholeCheckpoints().save_checkpoint(checkpoint, weights)
-    for path in weights.parent.glob("top-*.ckpt"):
-        path.unlink()
-    console.note(checkpoint[_SETTLED])
-    record.notes.append(checkpoint[_SETTLED])
+
+    def settle() -> str:
+        checkpoint = read_checkpoint(weights)
+        if _SETTLED not in checkpoint:
+            checkpoint[_SETTLED] = _average(run, module, trainer, averaging, checkpoint)
+            WholeCheckpoints().save_checkpoint(checkpoint, weights)
+        for path in weights.parent.glob("top-*.ckpt"):
+            path.unlink()
+        return str(checkpoint[_SETTLED])
+
+    done = compute_once(settle)
+    console.note(done)
+    record.notes.append(done)
 
 
 def _average(
@@ -119,9 +126,10 @@ def _average(
 
 def _re_estimate(run: TrainingRun, module: DistillationModule, state: dict[str, torch.Tensor]) -> bool:
     """Change the running statistics within a state; False where there are none."""
+    share_statistics(module.student, shared=False)  # one process makes this pass, with whole batches
     module.student.float().load_state_dict(state)  # whatever precision it was trained in, the audio is float32
     device = device_of(run.config)
-    batches = (module.views.split(batch.to(device))[1] for batch in run.data.train_dataloader())
+    batches = (module.views.split(batch.to(device))[1] for batch in run.data.train_dataloader(shared=False))
     with torch.random.fork_rng():
         torch.manual_seed(run.config.seed)  # dropout draws the same whatever came before
         had_any = re_estimate_batch_norm(module.student, batches, device)

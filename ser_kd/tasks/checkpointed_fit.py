@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from ser_kd.contracts.records import RunRecord
 from ser_kd.distill.distillation_module import DistillationModule
-from ser_kd.distill.fitting import fit_statistics
+from ser_kd.distill.fitting import fit_statistics, give_statistics, take_statistics, unfitted_parts
 from ser_kd.runtime.generator_states import GeneratorStates
+from ser_kd.runtime.process_group import compute_once, first_on_each_machine, is_first
 from ser_kd.runtime.safe_points import SafePoints
 from ser_kd.storage.atomic import write_text
 from ser_kd.storage.checkpoints import read_checkpoint
@@ -78,9 +80,10 @@ def fit_run(
     if stop_after is not None:
         callbacks.append(_StopAfter(stop_after))
     trainer = run.make_trainer(callbacks, loggers)
-    if not last.is_file():
-        fit_statistics(module.student, run.data.plain_train_dataloader())
-    choose_training_teacher(run, module, record)
+    if not compute_once(last.is_file):
+        _fit_once(run, module)
+    with first_on_each_machine():
+        choose_training_teacher(run, module, record)
     try:
         trainer.fit(module, datamodule=run.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     except SystemExit as leaving:
@@ -99,10 +102,23 @@ def fit_run(
     return trainer
 
 
+def _fit_once(run: TrainingRun, module: DistillationModule) -> None:
+    """Fit what waits for statistics in one process, and hand it to the others."""
+    parts = unfitted_parts(module.student)
+
+    def fit() -> list[dict[str, torch.Tensor]]:
+        fit_statistics(module.student, run.data.plain_train_dataloader())
+        return give_statistics(parts)
+
+    found = compute_once(fit)
+    if not is_first():
+        take_statistics(parts, found)
+
+
 def choose_epochs(run: TrainingRun, module: DistillationModule, record: RunRecord) -> int:
     """Train on the training split alone and give the best number of epochs on validation; remembered beside the run."""
     note = run.folder / "selection.json"
-    if note.is_file():
+    if compute_once(note.is_file):
         chosen: dict[str, Any] = json.loads(note.read_text())
     else:
         checkpoints = run.folder / "checkpoints" / "selection"
@@ -111,7 +127,8 @@ def choose_epochs(run: TrainingRun, module: DistillationModule, record: RunRecor
         values = module.results["validation"].values
         metrics = {f"validation/{name}": value for name, value in values.items()}
         chosen = {"epochs": record.epochs["best"], "metrics": metrics, "fit_s": record.timings["fit_s"]}
-        write_text(note, json.dumps(chosen))
+        if is_first():
+            write_text(note, json.dumps(chosen))
     record.metrics |= chosen["metrics"]
     record.timings["fit_s"] = chosen["fit_s"]
     record.epochs["best"] = chosen["epochs"]

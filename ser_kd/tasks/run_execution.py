@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 
 from ser_kd.contracts.records import RunRecord
 from ser_kd.distill.distillation_module import DistillationModule
+from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.models.costs import count_multiply_accumulates
 from ser_kd.models.freezing import count_parameters
+from ser_kd.models.layers.shared_statistics import keeps_own_statistics
 from ser_kd.models.pretrained import pretrained_sources
 from ser_kd.reports.run_figures import write_run_figures
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
+from ser_kd.runtime.process_faults import is_broken_connection
+from ser_kd.runtime.process_group import compute_once, count_processes, is_first, wait_for_all
 from ser_kd.runtime.recording import now, read_record, write_predictions, write_record
 from ser_kd.runtime.tracking import end_tracking, make_loggers
 from ser_kd.storage.atomic import remove_parts, replace_file, write_text
@@ -34,19 +40,21 @@ from ser_kd.tasks.unfinished_runs import describe_changes
 def execute_run(run: TrainingRun) -> RunRecord:
     """Train, select on validation, judge once on test, and write everything down.
 
-    A finished run is found and returned; an interrupted one goes on from its last checkpoint.
+    A finished run is found and returned; an interrupted one goes on from its last checkpoint. Of several processes that share the
+    run the first one decides what is found, writes and logs; all return the same record.
 
     Raises:
         DataError: If another process trains this run.
     """
-    found = read_record(run.folder)
+    found = compute_once(lambda: read_record(run.folder))
     if found is not None and found.status == "finished":
         console.note(f"found finished run {run.folder}: nothing to do")
         return found
-    resumed = (run.folder / "checkpoints" / "last.ckpt").is_file()
+    resumed = compute_once((run.folder / "checkpoints" / "last.ckpt").is_file)
     module = run.make_module(with_weights=not resumed)  # whatever cannot work together is told before anything is written
-    with hold_folder(run.folder, "trained"):
-        remove_parts(run.folder)
+    with hold_folder(run.folder, "trained") if is_first() else nullcontext():
+        if is_first():
+            remove_parts(run.folder)
         return _execute(run, module, found, resumed)
 
 
@@ -58,14 +66,17 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
     if found is not None:
         _carry_over(found, record, resumed)
     record.notes += [f"started from the pretrained weights {source}" for source in pretrained_sources(module.student)]
-    write_record(run.folder, record)
-    write_text(run.folder / "config.yaml", OmegaConf.to_yaml(run.config, resolve=True))
-    write_text(run.folder / "protocol.txt", run.fold.describe() + "\n")
+    if keeps_own_statistics(module.student) and count_processes() > 1:
+        record.notes.append("batch normalisation: each process had the statistics of its own share of a batch")
+    if is_first():
+        write_record(run.folder, record)
+        write_text(run.folder / "config.yaml", OmegaConf.to_yaml(run.config, resolve=True))
+        write_text(run.folder / "protocol.txt", run.fold.describe() + "\n")
     try:
         _train_and_judge(run, module, record)
     except BaseException as fault:
         # an interrupted run stays 'running' and goes on next time; a broken one says why
-        if isinstance(fault, Exception):
+        if is_first() and isinstance(fault, Exception) and not is_broken_connection(fault):
             record.status, record.failure = "failed", str(fault) or type(fault).__name__
             write_record(run.folder, record)
         raise
@@ -75,10 +86,10 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
 def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRecord) -> None:
     config = run.config
     last = run.folder / "checkpoints" / "last.ckpt"
-    resume_step = int(read_checkpoint(last)["global_step"]) if last.is_file() else None
+    resume_step = compute_once(lambda: int(read_checkpoint(last)["global_step"]) if last.is_file() else None)
     if resume_step is not None:
         console.note(f"goes on from its last checkpoint, after step {resume_step}")
-    loggers = make_loggers(
+    loggers = [] if not is_first() else make_loggers(
         run.folder, config.logger.wandb, config.logger.project, config.logger.entity,
         name=f"{run.experiment} fold {config.fold} seed {config.seed}",
         group=config.logger.group or f"{run.experiment} {run.identity}",
@@ -95,7 +106,7 @@ def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRe
 def _fit_and_judge(run: TrainingRun, module: DistillationModule, record: RunRecord, loggers: list[Logger]) -> None:
     config = run.config
     if run.teacher is not None and run.teacher.needs_fit:
-        run.teacher.fit(run.data.val_dataloader(), device_of(config))
+        _fit_teacher(run.teacher, run)
     chosen_epochs = None
     if config.refit:
         chosen_epochs = choose_epochs(run, module, record)
@@ -105,9 +116,11 @@ def _fit_and_judge(run: TrainingRun, module: DistillationModule, record: RunReco
     trainer = fit_run(run, module, run.folder / "checkpoints", loggers, chosen_epochs, record)
     weights = run.folder / "checkpoints" / ("last.ckpt" if config.refit else "best.ckpt")
     if config.refit:
-        with replace_file(run.folder / "checkpoints" / "best.ckpt") as part:
-            shutil.copyfile(weights, part)
+        if is_first():
+            with replace_file(run.folder / "checkpoints" / "best.ckpt") as part:
+                shutil.copyfile(weights, part)
         weights = run.folder / "checkpoints" / "best.ckpt"
+        wait_for_all()
     settle_weights(run, module, trainer, weights, record)
     rows: list[dict[str, Any]] = []
     for split in ("validation", "test") if run.fold.validation_set else ("test",):
@@ -122,16 +135,32 @@ def _fit_and_judge(run: TrainingRun, module: DistillationModule, record: RunReco
         if result.teacher_confusion:
             record.teacher_confusion[split] = result.teacher_confusion
         rows += module.predictions[split]
-    record.parameters = count_parameters(module.student)
-    example = next(iter(run.data.test_dataloader())).model_input().take([0])
-    record.multiply_accumulates = count_multiply_accumulates(module.student.cpu(), example)
-    record.input_samples = example.waveforms.shape[1]
-    write_predictions(run.folder, rows)
     record.status, record.failure, record.finished_at = "finished", "", now()
-    write_record(run.folder, record)
-    write_run_figures(run.folder, record)
+    if is_first():
+        _write_result(run, module, record, rows)
     for logger in loggers:
         logger.finalize("success")
+
+
+def _fit_teacher(teacher: TeacherEnsemble, run: TrainingRun) -> None:
+    def fit() -> dict[str, Any]:
+        teacher.fit(run.data.val_dataloader(shared=False), device_of(run.config))
+        return teacher.give_fit()
+
+    found = compute_once(fit)
+    if not is_first():
+        teacher.take_fit(found)
+
+
+def _write_result(run: TrainingRun, module: DistillationModule, record: RunRecord, rows: list[dict[str, Any]]) -> None:
+    record.parameters = count_parameters(module.student)
+    example = next(iter(run.data.test_dataloader())).model_input().take([0])
+    with torch.compiler.set_stance("force_eager"):
+        record.multiply_accumulates = count_multiply_accumulates(module.student.cpu(), example)
+    record.input_samples = example.waveforms.shape[1]
+    write_predictions(run.folder, rows)
+    write_record(run.folder, record)
+    write_run_figures(run.folder, record)
 
 
 def _new_record(run: TrainingRun) -> RunRecord:
@@ -149,11 +178,16 @@ def _new_record(run: TrainingRun) -> RunRecord:
         objective=objective.describe(),
         clips_left_out=dict(run.data.manifest.left_out),
         packages=installed_packages(),
-        hardware=describe_hardware(),
+        hardware={**describe_hardware(), **_describe_processes(run)},
         git_revision=git_revision(Path(__file__).parent),
         command=run.command,
         started_at=now(),
     )
+
+
+def _describe_processes(run: TrainingRun) -> dict[str, str]:
+    nodes = int(run.config.trainer.get("num_nodes") or 1) if count_processes() > 1 else 1
+    return {"processes": str(count_processes()), "nodes": str(nodes), "precision": str(run.config.trainer.get("precision") or "32-true")}
 
 
 def _carry_over(found: RunRecord, record: RunRecord, resumed: bool) -> None:

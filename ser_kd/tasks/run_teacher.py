@@ -47,7 +47,7 @@ def open_teacher_cache(run: TrainingRun) -> OpenedCache:
     """
     module = run.make_module(with_weights=False)
     if run.teacher is not None and run.teacher.needs_fit:
-        run.teacher.fit(run.data.val_dataloader(), device_of(run.config))
+        run.teacher.fit(run.data.val_dataloader(shared=False), device_of(run.config))
     return _open_cache(run, module)
 
 

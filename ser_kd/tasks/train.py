@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 
+from ser_kd.contracts.records import RunRecord
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
@@ -21,18 +23,28 @@ def run(arguments: list[str]) -> int:
     config = compose("train", arguments)
     check_config(config)
     # late: torch and lightning take seconds to import, and a typo should be told at once
+    from ser_kd.runtime.process_group import is_first
+    from ser_kd.runtime.process_start import join_processes
     from ser_kd.tasks.dry_run import describe_costs
     from ser_kd.tasks.run_execution import execute_run
     from ser_kd.tasks.training_run import prepare_run
 
-    prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *arguments]))
-    console.show(prepared.fold.describe())
-    if config.dry_run:
-        console.table(describe_costs(prepared))
-        console.note("dry run: nothing was trained")
-        return 0
-    console.note(f"run folder {prepared.folder}")
-    record = execute_run(prepared)
+    command = shlex.join(["ser-kd", "train", *arguments])
+    with nullcontext() if config.dry_run else join_processes(config.trainer):
+        prepared = prepare_run(config, config.experiment or "own", command)
+        console.show(prepared.fold.describe())
+        if config.dry_run:
+            console.table(describe_costs(prepared))
+            console.note("dry run: nothing was trained")
+            return 0
+        console.note(f"run folder {prepared.folder}")
+        record = execute_run(prepared)
+        if is_first():
+            _show_result(record)
+    return 0
+
+
+def _show_result(record: RunRecord) -> None:
     shown = {
         name.removeprefix("test/"): f"{record.metrics[name]:.4f}"
         for name in ("test/ua", "test/wa", "test/f1_macro", "test/f1_weighted", "test/teacher_agreement")
@@ -46,4 +58,3 @@ def run(arguments: list[str]) -> int:
             f"{record.metrics['train/teacher_confidence']:.4f} (the teacher's mean largest probability on training clips)"
         )
     console.table(shown)
-    return 0

@@ -15,18 +15,23 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.manifest import describe_left_out
 from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.data.sampling import check_shares
 from ser_kd.distill.cache_spec import CacheSpec
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_spec import TeacherSpec
 from ser_kd.distill.weight_averaging import RunningAverage, TopCheckpoints
+from ser_kd.models.layers.shared_statistics import share_statistics
 from ser_kd.models.pretrained import load_pretrained
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.checkpoint_files import WholeCheckpoints
+from ser_kd.runtime.compilation import compile_in_place
 from ser_kd.runtime.memory import keep_freed_memory
 from ser_kd.runtime.paths import run_folder
+from ser_kd.runtime.process_group import count_processes, first_on_each_machine
+from ser_kd.runtime.process_start import check_alone
 from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import identify
 from ser_kd.runtime.tracking import choose_mode
@@ -71,10 +76,15 @@ class TrainingRun:
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
         fold = self.fold
         objective: Objective = build(self.config.objective)
-        objective.check_batch_size(self.data.batch_size)
+        is_global = self.config.batch_scope == "global"
+        objective.check_batch_size(self.data.batch_size if is_global else self.data.batch_size // count_processes())
         student = build(self.config.student, classes=len(fold.label_set))
         if with_weights:
             load_pretrained(student)
+        if count_processes() > 1 and self.config.trainer.get("sync_batchnorm"):
+            share_statistics(student)
+        if self.config.compile:
+            compile_in_place([student, *(member.model for member in (self.teacher.members if self.teacher else ()))])
         return DistillationModule(
             student=student,
             objective=objective,
@@ -85,6 +95,7 @@ class TrainingRun:
             learning_rate_schedule=build(self.config.learning_rate_schedule),
             class_counts=fold.class_counts("train"),
             group_values=self.data.group_values,
+            batch_scope=self.config.batch_scope,
         )
 
     def make_trainer(self, callbacks: Sequence[Callback], loggers: Any) -> lightning.Trainer:
@@ -97,6 +108,7 @@ class TrainingRun:
             plugins=[WholeCheckpoints()],
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
+            sync_batchnorm=False,  # Lightning's would forget masks: see share_statistics
             **trainer_quietness(),
         )
 
@@ -116,6 +128,9 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
     _check_averaging(config)
+    if not config.dry_run:
+        check_alone(config.trainer, "This verb")
+    check_shares(config.datamodule.batch_size, count_processes())
     cache = read_cache_spec(config)
     data: SpeechDataModule = build(
         config.datamodule,
@@ -125,7 +140,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         seed=config.seed,
         key_epochs=cache.views,
     )
-    with console.progress("decoding audio") as data.progress:
+    with first_on_each_machine(), console.progress("decoding audio") as data.progress:
         data.setup()
     if data.manifest.left_out:
         console.warn(describe_left_out(data.manifest.left_out))
@@ -134,9 +149,11 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     if spec is not None:
         corpus_words = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
         teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words)
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    if config.batch_scope == "process":
+        plain["batch_scope"] = ["process", count_processes()]  # what is learned then depends on their number
     caches_frames = spec is not None and spec.cache == "auto" and cache.choose_parts(build(config.objective)).are_long
-    identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)  # type: ignore[arg-type]
+    identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
     return TrainingRun(config, experiment, command, data, teacher, identity, folder)
 

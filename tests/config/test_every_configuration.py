@@ -33,7 +33,7 @@ GROUPS = {
     "scale": 3,
     "student": 7,
     "teacher": 4,
-    "trainer": 3,
+    "trainer": 6,
     "views": 5,
 }
 TASKS = {"check", "evaluate", "export", "prepare", "train"}

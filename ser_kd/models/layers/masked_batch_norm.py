@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,8 @@ class MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     In training the statistics run over the frames that ``mask`` marks; plain batch normalisation would count silence and make a clip's
     answer depend on how far its neighbours are padded. Without a mask, and in evaluation, it *is* torch's. As there, the running
-    variance is the unbiased one (Keras keeps the population variance).
+    variance is the unbiased one (Keras keeps the population variance). Where several processes share a batch, ``pool`` (see
+    ``shared_statistics``) turns the statistics of each into those of all.
 
     Args:
         channels: C.
@@ -27,6 +30,7 @@ class MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(channels, eps=eps, momentum=momentum)
+        self.pool: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] | None = None
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() not in (3, 4):
@@ -42,8 +46,10 @@ class MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
         Returns:
             The same shape; what stands behind the valid frames means nothing.
         """
-        if mask is None or not self.training:
+        if not self.training or (mask is None and self.pool is None):
             return super().forward(input)
+        if mask is None:
+            mask = torch.ones(input.shape[0], input.shape[2], dtype=torch.bool, device=input.device)
         axes = tuple(axis for axis in range(input.dim()) if axis != 1)
         weights = mask.to(torch.float32).unsqueeze(1)  # (B, 1, F)
         if input.dim() == 4:
@@ -54,6 +60,10 @@ class MaskedBatchNorm(nn.modules.batchnorm._BatchNorm):
             mean = (maps * weights).sum(dim=axes, keepdim=True) / count
             centred = maps - mean
             variance = (centred.square() * weights).sum(dim=axes, keepdim=True) / count
+            if self.pool is not None:
+                count, pooled_mean, pooled_variance = self.pool(count, mean.flatten(), variance.flatten())
+                mean, variance = pooled_mean.view_as(mean), pooled_variance.view_as(mean)
+                centred = maps - mean
             self.update_running_statistics(mean.flatten(), variance.flatten(), count)
             scale = self.weight.view_as(mean) * torch.rsqrt(variance + self.eps)
             return (centred * scale + self.bias.view_as(mean)).to(input.dtype)
