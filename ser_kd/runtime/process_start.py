@@ -22,6 +22,7 @@ from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.process_faults import settle_fault
 from ser_kd.runtime.process_group import count_processes, leave_group, note_local_rank, process_rank, wait_for_all
+from ser_kd.runtime.progress import quieten_libraries
 
 _GRACE_S = 20.0
 """How long the first process may take to notice that another one died, before it is ended too."""
@@ -43,6 +44,7 @@ def join_processes(node: DictConfig) -> Iterator[None]:
         ConfigError: If there are fewer devices than asked for, the port is taken, or the processes do not find each other.
     """
     check_devices(node)
+    quieten_libraries("offline")
     trainer = make_bare_trainer(node) if _may_be_several(node) else None
     if trainer is None or trainer.world_size == 1:
         yield

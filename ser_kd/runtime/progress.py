@@ -84,6 +84,6 @@ def quieten_libraries(wandb_mode: str) -> None:
     warnings.filterwarnings("ignore", message=".*mismatched key_padding_mask.*")  # within the WavLM of transformers
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # cached audio is faster without
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is the same in every process already
-    warnings.filterwarnings("ignore", message=".*find_unused_parameters=True was specified.*")
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # a run need not go to the cluster
     if wandb_mode != "online":
         os.environ.setdefault("WANDB_SILENT", "true")

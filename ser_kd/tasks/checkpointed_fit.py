@@ -10,6 +10,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.fitting import fit_statistics, give_statistics, take_statistics, unfitted_parts
@@ -64,6 +65,7 @@ def fit_run(
     Raises:
         KeyboardInterrupt: At Ctrl-C, after saving.
         SystemExit: When the system asked the run to stop, after saving (see ``SafePoints``).
+        ConfigError: If several processes wait for weights that are never used.
         DataError: If a checkpoint cannot be written, or ``last.ckpt`` cannot be read.
     """
     config = run.config
@@ -91,6 +93,15 @@ def fit_run(
         if trainer.interrupted and leaving.code == 1:
             raise KeyboardInterrupt from leaving
         raise
+    except RuntimeError as fault:
+        if "Expected to have finished reduction" not in str(fault):
+            raise
+        raise ConfigError(
+            "Some weights that learn took no part in a step, and the other processes would wait for their gradient.",
+            expected="an objective and a student in which every weight that learns is used",
+            got=f"trainer.strategy={config.trainer.get('strategy')}",
+            remedy="set trainer.strategy=ddp_find_unused_parameters_true",
+        ) from fault
     record.timings["fit_s"] = record.timings.get("fit_s", 0.0) + safe_points.seconds
     record.epochs |= {"run": trainer.current_epoch, "planned": trainer.max_epochs or 0}
     if "teacher_confidence" in module.means.finished:
