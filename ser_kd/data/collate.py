@@ -60,7 +60,9 @@ class SpeechCollation:
         keys = torch.tensor([clip.key for clip in clips], dtype=torch.int64)
         cropped = [self._crop(clip.waveform, key) for clip, key in zip(clips, keys, strict=True)]
         fixed = self.padding != "masked"
-        width = self.clip_samples if fixed and self.clip_samples else max(len(w) for w in cropped)
+        shared = clips[0].shared
+        longest = max([len(w) for w in cropped] if shared is None else [shared.longest])
+        width = self.clip_samples if self.clip_samples and (fixed or longest > self.clip_samples) else longest
         waveforms = torch.zeros(len(clips), width)  # (B, T)
         for row, waveform in zip(waveforms, cropped, strict=True):
             start = (width - len(waveform)) // 2 if self.padding == "center" else 0
@@ -82,7 +84,7 @@ class SpeechCollation:
             dimension_mask=~dimensions.isnan() if has_dimensions else None,
             groups={name: [u.groups.get(name, "") for u in utterances] for name in names},
             class_names=self.class_names,
-            global_size=clips[0].global_size,
+            global_size=None if shared is None else shared.clips,
         )
 
     def _crop(self, waveform: Tensor, key: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.decoded_audio import DecodedAudio
-from ser_kd.data.sampling import Place
+from ser_kd.data.sampling import Place, SharedBatch
 from ser_kd.functional.keyed_random import hash_text
 
 
@@ -27,7 +27,7 @@ class SpeechClip:
         class_index: Position among the classes, -1 where it has none.
         dimensions: (3,) float32 arousal, dominance, valence, NaN where missing.
         key: Random key: a hash of run seed, epoch and utterance id.
-        global_size: See ``SpeechBatch``.
+        shared: The batch of all processes it belongs to; None where one process holds the batch.
     """
 
     utterance: Utterance
@@ -35,7 +35,7 @@ class SpeechClip:
     class_index: int
     dimensions: Tensor
     key: int
-    global_size: int | None = None
+    shared: SharedBatch | None = None
 
 
 def clip_key(seed: int, epoch: int, utterance_id: str) -> int:
@@ -47,8 +47,8 @@ class SpeechDataset(Dataset[SpeechClip]):
     """Clips of one split.
 
     An index is a number, or a pair (epoch, number) from a sampler that knows its epoch: the epoch goes into the clip's
-    random key, so that augmentation is the same for any batch composition, order, worker or rank. Third may stand the size of
-    the batch that several processes share.
+    random key, so that augmentation is the same for any batch composition, order, worker or rank. Third may stand the
+    batch that several processes share.
 
     Args:
         utterances: The split's utterances.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch.utils.data import Sampler
@@ -16,8 +16,20 @@ Balance = Literal["none", "class"]
 _BUCKET_BATCHES = 16
 
 
-Place = tuple[int, int] | tuple[int, int, int]
-"""Epoch, index and, where several processes share a batch, how many clips it has in all."""
+class SharedBatch(NamedTuple):
+    """What a process must know of a batch of which it holds a share.
+
+    Args:
+        clips: How many it has in all.
+        longest: Samples of its longest clip, to which every share is padded: some published models hear the padding.
+    """
+
+    clips: int
+    longest: int
+
+
+Place = tuple[int, int] | tuple[int, int, SharedBatch]
+"""Epoch, index and, where several processes share a batch, what is to be known of it."""
 
 
 def check_shares(batch_size: int, processes: int) -> None:
@@ -40,8 +52,8 @@ class KeyedBatchSampler(Sampler[list[Place]]):
     """Yields batches of (epoch, index), the same for any number of workers.
 
     The order is that of all processes together, whatever their number. Of W processes each takes clips rank, rank + W, rank + 2W, …
-    of every batch and hears beside it how many clips the batch has in all; nothing is repeated to fill up. A batch with fewer clips
-    than processes goes whole to each of them, so that none is left without a step: it counts once all the same (see
+    of every batch and hears beside it how large the batch is in all; nothing is repeated to fill up. A batch with fewer clips than
+    processes goes whole to each of them, so that none is left without a step: it counts once all the same (see
     ``SpeechBatch.global_size``). Lightning calls ``set_epoch`` before each epoch.
 
     Args:
@@ -130,7 +142,8 @@ class KeyedBatchSampler(Sampler[list[Place]]):
                 yield [(epoch, index) for index in batch]
             else:
                 mine = batch if len(batch) < self.world_size else batch[self.rank :: self.world_size]
-                yield [(epoch, index, len(batch)) for index in mine]
+                shared = SharedBatch(len(batch), max(self.lengths[index] for index in batch))
+                yield [(epoch, index, shared) for index in mine]
 
     def _global_batches(self) -> list[list[int]]:
         generator = torch.Generator().manual_seed(hash_text("order", self.seed, self.epoch) & (2**63 - 1))

@@ -15,7 +15,7 @@ from ser_kd.contracts.batch import ModelInput, SpeechBatch
 from ser_kd.contracts.outputs import Features
 from ser_kd.contracts.records import TeacherRecord
 from ser_kd.data.resumable_loader import ResumableLoader
-from ser_kd.data.sampling import KeyedBatchSampler
+from ser_kd.data.sampling import KeyedBatchSampler, Place
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.gathering import Share, gather_rows
 from ser_kd.distill.objective import Objective
@@ -66,12 +66,12 @@ class Samples(nn.Module):
 class Clips:
     """Noise of different lengths, one clip without a class."""
 
-    def __getitem__(self, place: tuple[int, ...]) -> tuple[int, int | None]:
-        return place[1], place[2] if len(place) > 2 else None
+    def __getitem__(self, place: Place) -> Place:
+        return place
 
 
-def collate(places: list[tuple[int, int | None]]) -> SpeechBatch:
-    numbers = [number for number, _ in places]
+def collate(places: list[Place]) -> SpeechBatch:
+    numbers = [number for _, number, *_ in places]
     lengths = torch.tensor([160 + 16 * number for number in numbers])
     waveforms = torch.zeros(len(numbers), int(lengths.max()))
     for row, (number, length) in enumerate(zip(numbers, lengths.tolist(), strict=True)):
@@ -84,7 +84,7 @@ def collate(places: list[tuple[int, int | None]]) -> SpeechBatch:
         keys=torch.tensor(numbers) * 7919 + 5,
         classes=torch.tensor([-1 if number == 4 else number % 3 for number in numbers]),
         class_names=CLASSES,
-        global_size=places[0][1],
+        global_size=places[0][2].clips if len(places[0]) > 2 else None,
     )
 
 
@@ -120,9 +120,7 @@ def step(variant: str, rank: int, processes: int) -> dict[str, Tensor]:
                 part.eval()
                 part.train = lambda mode=True, part=part: part  # type: ignore[method-assign]
     objective = Objective({name: {"loss": loss, "weight": weight} for name, (loss, weight) in terms.items()})
-    module = DistillationModule(
-        student, objective, CLASSES, teacher, views, optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1)
-    )
+    module = DistillationModule(student, objective, CLASSES, teacher, views, optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1))
     trainer = make_trainer(processes)
     trainer.fit(module, make_loader(CLIPS, rank, processes))
     found = {"loss": torch.tensor(module.means.finished["loss"]), **{name: value.clone() for name, value in student.state_dict().items()}}
@@ -168,8 +166,6 @@ def step_bare(rank: int, processes: int) -> dict[str, Tensor]:
 
 def step_all(rank: int, processes: int) -> dict[str, dict[str, Tensor]]:
     return {"bare": step_bare(rank, processes), **{name: step(name, rank, processes) for name in VARIANTS}}
-
-
 
 
 if __name__ == "__main__":

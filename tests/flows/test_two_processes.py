@@ -51,7 +51,9 @@ def test_one_step_over_a_shared_batch_is_that_of_one_process(steps: tuple[dict, 
         assert set(found[name]) == set(alone[name])
         for entry, value in alone[name].items():
             if value.is_floating_point():
-                torch.testing.assert_close(found[name][entry], value, rtol=1e-6, atol=1e-6, equal_nan=True, msg=lambda text, e=entry: f"{e}: {text}")
+                torch.testing.assert_close(
+                    found[name][entry], value, rtol=1e-6, atol=1e-6, equal_nan=True, msg=lambda text, e=entry: f"{e}: {text}"
+                )
             else:
                 assert torch.equal(found[name][entry], value), entry
 

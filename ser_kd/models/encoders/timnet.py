@@ -65,7 +65,8 @@ class TemporalStream(nn.Module):
     """One direction of time: an entry convolution of one tap, then blocks of dilation 1, 2, 4, …
 
     Trained on a CPU in float32 or float64 it runs as matrix products with a gradient of its own (`run_causal_stream`): the same numbers
-    up to rounding in less than two thirds of the time. Elsewhere, and with ``matrix_products`` set to False, it runs block by block.
+    up to rounding in less than two thirds of the time. Elsewhere, with ``matrix_products`` set to False, and where several processes
+    share the statistics of a batch, it runs block by block.
 
     Args:
         input_width: M, coefficients per frame.
@@ -96,7 +97,7 @@ class TemporalStream(nn.Module):
     def _suits_matrix_products(self, frames: Tensor) -> bool:
         return (
             self.matrix_products
-            and all(module.training for module in self.modules())
+            and all(module.training and getattr(module, "pool", None) is None for module in self.modules())
             and frames.device.type == "cpu"
             and frames.dtype in (torch.float32, torch.float64)
             and not torch.is_autocast_enabled("cpu")

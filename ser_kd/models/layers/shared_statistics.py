@@ -39,9 +39,7 @@ def pool_moments(count: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor,
         mean: (C,) of them.
         variance: (C,), of the population.
     """
-    counts, means, variances = _GatheredMoments.apply(torch.cat([count.reshape(1), mean, variance])).split(
-        [1, len(mean), len(mean)], dim=1
-    )
+    counts, means, variances = _GatheredMoments.apply(torch.cat([count.reshape(1), mean, variance])).split([1, len(mean), len(mean)], dim=1)
     total = counts.sum().clamp_min(1.0)
     pooled = (counts * means).sum(dim=0) / total
     return total, pooled, (counts * (variances + (means - pooled).square())).sum(dim=0) / total
