@@ -33,6 +33,17 @@ def work(words: Sequence[str], job: JobFolder) -> dict[str, float]:
     if what.endswith("once") and not (folder / "once").exists():
         (folder / "once").touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if what.endswith("preempted"):
+        with (folder / "preempted").open("a") as calls:
+            calls.write(str(1 + calls.tell()))
+        if (folder / "preempted").read_text() == "1":
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(10)
+    if what.endswith("slow"):
+        with (folder / "calls of slow").open("a") as calls:
+            calls.write("1")
+        train(job, folder, epochs=40, seconds=0.1)
+        return {}
     if what.endswith("long"):
         (folder / "pid").write_text(str(os.getpid()))
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
