@@ -168,18 +168,21 @@ def read_epochs(path: Path) -> list[dict[str, float]]:
         path: ``logs/metrics.csv`` of a run folder; it may be missing.
 
     Returns:
-        ``epoch``, from 1, and the metrics of validation of each epoch that was judged; of all others, too, where none was.
+        ``epoch``, from 1, and the metrics of validation, where there are any, of each epoch that ended.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    epochs: dict[int, dict[str, float]] = {}
+    judged: dict[int, dict[str, float]] = {}
+    trained: set[int] = set()
     for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):  # what follows is a row that is being written
         if not (row.get("epoch") or "").isdecimal():
             continue
-        judged = {name: float(value) for name, value in row.items() if name and name.startswith("validation/") and value}
-        # rows of an epoch: its validation, then its training; behind the last one the best weights are judged once more
-        epochs.setdefault(int(row["epoch"]) + 1, judged)
-    some_are_judged = any(epochs.values())
-    return [{"epoch": float(epoch), **judged} for epoch, judged in sorted(epochs.items()) if judged or not some_are_judged]
+        epoch, told = int(row["epoch"]) + 1, {name: value for name, value in row.items() if name and value}
+        # an epoch's validation, then its training; without that it is the best weights, judged once more in the end
+        if any(name.startswith("train/") for name in told):
+            trained.add(epoch)
+        elif values := {name: float(value) for name, value in told.items() if name.startswith("validation/")}:
+            judged.setdefault(epoch, values)
+    return [{"epoch": float(epoch), **judged.get(epoch, {})} for epoch in sorted(trained)]

@@ -21,12 +21,12 @@ def test_epochs_are_read_from_the_log_while_it_is_written(tmp_path: Path) -> Non
     assert read_epochs(path) == []
     path.write_text(LOG)
     assert read_epochs(path) == [{"epoch": 1, "validation/ua": 0.25}, {"epoch": 2, "validation/ua": 0.5}]
-    path.write_text(LOG + "2,,47,,0.7")  # would be 0.75 a moment later
+    path.write_text(LOG + "2,,47,,0.75\n2,0.1,47,1.")  # a row that is not whole
     assert len(read_epochs(path)) == 2
-    path.write_text(LOG + "1,,40,,0.9\n")  # the best weights, judged in the end
+    path.write_text(LOG + "2,,47,,0.75\n")  # the best weights, judged in the end of a training that stopped early
+    assert len(read_epochs(path)) == 2
+    path.write_text(LOG + "1,,40,,0.9\n")  # or as the last epoch once more
     assert read_epochs(path)[1]["validation/ua"] == 0.5
-    path.write_text(LOG + "2,0.1,40,1.7,\n")  # trained, and not judged yet
-    assert len(read_epochs(path)) == 2
 
 
 def test_without_validation_epochs_are_counted_all_the_same(tmp_path: Path) -> None:
