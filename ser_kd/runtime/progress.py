@@ -84,7 +84,6 @@ def quieten_libraries(wandb_mode: str) -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty.*")  # as in every resumed run
     warnings.filterwarnings("ignore", message=".*mismatched key_padding_mask.*")  # within the WavLM of transformers
-    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # a training on one device, on a login node
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # cached audio is faster without
     if wandb_mode != "online":
         os.environ.setdefault("WANDB_SILENT", "true")

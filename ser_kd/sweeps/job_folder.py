@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ser_kd.storage.atomic import write_text
 from ser_kd.storage.hashing import hash_data
@@ -75,7 +76,7 @@ class JobFolder:
     def __init__(self, path: Path, is_own_process: bool = False) -> None:
         self.path = path
         self.is_own_process = is_own_process
-        self._epochs_seen = 0
+        self._epochs_seen: int | None = None  # nothing yet, not even the place
 
     @property
     def log(self) -> Path:
@@ -86,7 +87,7 @@ class JobFolder:
         """Write what is to be done, and forget what was before."""
         for name in ("place.json", "stop", "result.json"):
             (self.path / name).unlink(missing_ok=True)
-        self._epochs_seen = 0
+        self._epochs_seen = None
         write_text(self.path / "order.json", json.dumps(asdict(order), indent=1))
 
     def read_order(self) -> Order:
@@ -94,23 +95,28 @@ class JobFolder:
         content = json.loads((self.path / "order.json").read_text(encoding="utf-8"))
         return Order(**{**content, "words": tuple(content["words"])})
 
-    def tell_place(self, run_folder: Path, epochs: int) -> None:
-        """Say where the run lies, and how many epochs it has."""
+    def tell_place(self, runs_root: Path, run: str, epochs: int) -> None:
+        """Say where the run lies, below the folder of all runs, and how many epochs it has."""
         if is_first_process():
-            write_text(self.path / "place.json", json.dumps({"run": str(run_folder.absolute()), "epochs": epochs}))
+            write_text(self.path / "place.json", json.dumps({"root": str(runs_root.absolute()), "run": run, "epochs": epochs}))
 
-    def read_progress(self) -> list[dict[str, float]]:
-        """Give the epochs that ended since the last call: ``epoch``, ``epochs`` and the metrics of validation of each."""
+    def read_progress(self) -> list[dict[str, Any]]:
+        """Give what is new since the last call: where the run lies (``run``), then ``epoch`` and the metrics of validation of each epoch.
+
+        ``run`` and ``epochs``, how many there will be, stand in all.
+        """
         try:
             place = json.loads((self.path / "place.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return []
-        new = [
-            row for row in read_epochs(Path(place["run"]) / "logs" / "metrics.csv") if self._epochs_seen < row["epoch"] <= place["epochs"]
-        ]
-        if new:
-            self._epochs_seen = int(new[-1]["epoch"])
-        return [{**row, "epochs": float(place["epochs"])} for row in new]
+        told = {"run": place["run"], "epochs": float(place["epochs"])}
+        rows = read_epochs(Path(place["root"], place["run"], "logs", "metrics.csv"))
+        new = [{**row, **told} for row in rows if row["epoch"] > (self._epochs_seen or 0)]
+        if self._epochs_seen is None:
+            new.insert(0, told)
+            self._epochs_seen = 0
+        self._epochs_seen = max(self._epochs_seen, int(rows[-1]["epoch"]) if rows else 0)
+        return new
 
     def ask_to_stop(self) -> None:
         """Say that the job is wanted no more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from ser_kd.contracts.errors import ConfigError
 
@@ -33,7 +33,8 @@ class Job:
         needs: Names of the jobs that must be finished first.
         state: See ``State``.
         message: Why it failed, or was left out.
-        progress: How far it is, as its run's log says: ``epoch``, ``epochs`` and the metrics of validation; in the end what its work gave.
+        progress: How far it is, as its run's log says: ``run`` (its folder below the runs root), ``epoch``, ``epochs`` and the metrics
+            of validation; in the end what its work gave, too.
         seconds: How long it ran.
         is_unwanted: Set while it runs, it ends the job after its epoch.
     """
@@ -43,7 +44,7 @@ class Job:
     needs: tuple[str, ...] = ()
     state: State = State.WAITING
     message: str = ""
-    progress: dict[str, float] = field(default_factory=dict)
+    progress: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     is_unwanted: bool = False
 

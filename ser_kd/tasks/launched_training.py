@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.records import RunRecord
@@ -57,25 +58,30 @@ def train_trial(words: Sequence[str], job: JobFolder) -> Mapping[str, float]:
 
 
 def read_demand(config: DictConfig) -> Demand:
-    """Read what a training asks for; ``devices: auto`` is as many as it is given, and so one."""
-    devices: Any = config.trainer.get("devices", 1)
-    count = devices if isinstance(devices, int) else 1 if isinstance(devices, str) else len(devices)
-    return Demand(max(count, 1), int(config.trainer.get("num_nodes") or 1), str(config.trainer.get("accelerator") or "auto"))
+    """Read what a training asks for; what it takes from its surroundings (auto, a variable of SLURM or torchrun) is as it is given."""
+    trainer = config.trainer
+    devices: Any = None if OmegaConf.is_interpolation(trainer, "devices") else trainer.get("devices", 1)
+    if isinstance(devices, str):
+        devices = None
+    elif devices is not None and not isinstance(devices, int):
+        devices = len(devices)
+    nodes = None if OmegaConf.is_interpolation(trainer, "num_nodes") else int(trainer.get("num_nodes") or 1)
+    return Demand(devices if devices is None or devices > 0 else None, nodes, str(trainer.get("accelerator") or "auto"))
 
 
 def join_demands(demands: Iterable[Demand]) -> Demand:
     """Give what is enough for each of several trainings."""
     listed = list(demands)
     kinds = {demand.accelerator for demand in listed}
-    return Demand(
-        max(demand.devices for demand in listed), max(demand.nodes for demand in listed), kinds.pop() if len(kinds) == 1 else "auto"
-    )
+    devices = [demand.devices for demand in listed if demand.devices is not None]
+    nodes = [demand.nodes for demand in listed if demand.nodes is not None]
+    return Demand(max(devices, default=None), max(nodes, default=None), kinds.pop() if len(kinds) == 1 else "auto")
 
 
 def is_of_several_processes(config: DictConfig) -> bool:
     """Whether Lightning starts further processes for a training, or sets up a group of them: no work for a worker that lives on."""
     demand = read_demand(config)
-    return demand.devices * demand.nodes > 1 or config.trainer.get("strategy") not in (None, "auto", "single_device")
+    return (demand.devices or 1) * (demand.nodes or 1) > 1 or config.trainer.get("strategy") not in (None, "auto", "single_device")
 
 
 def _compose(words: Sequence[str]) -> DictConfig:
@@ -90,6 +96,7 @@ def _train(config: DictConfig, words: Sequence[str], job: JobFolder) -> RunRecor
     from ser_kd.tasks.training_run import prepare_run
 
     prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *words]))
-    job.tell_place(prepared.folder, int(config.trainer.max_epochs))
+    runs_root = Path(config.paths.runs)
+    job.tell_place(runs_root, prepared.folder.relative_to(runs_root).as_posix(), int(config.trainer.max_epochs))
     prepared.watchers = [StopWhere(lambda: job.is_unwanted, StoppedEarlyError)]
     return execute_run(prepared)

@@ -125,7 +125,7 @@ def plan_launch(
         check_extra("slurm", verb=f"{verb} launcher=slurm")
         _check_slurm(settings, demands, demand)
         return Launch(settings, demand, min(workers or jobs, jobs) or 1, devices)
-    if demand.nodes > 1:
+    if (demand.nodes or 1) > 1:
         raise ConfigError(
             "A training on several nodes needs a launcher that has them.",
             expected="launcher=slurm, or trainer.num_nodes=1",
@@ -141,8 +141,7 @@ def plan_launch(
         share = "launcher.workers_per_gpu=2 lets two share a GPU" if devices.gpus else "more would wait for each other"
         raise ConfigError(
             "There are more workers than devices.",
-            expected=f"workers={places} or less: there are {kind}"
-            + (f", {demand.devices} for each training" if demand.devices > 1 else ""),
+            expected=f"workers={places} or less: there are {kind}" + (f", {demand.least} for each training" if demand.least > 1 else ""),
             got=f"workers={workers}",
             remedy=f"set workers={places} or leave it out; {share}",
         )
@@ -168,28 +167,28 @@ def count_places(devices: Devices, demand: Demand, settings: LocalSettings) -> i
         ConfigError: If one training asks for more GPUs than there are.
     """
     if not devices.gpus:
-        return max(devices.cores // demand.devices, 1)
-    if demand.devices > len(devices.gpus):
+        return max(devices.cores // demand.least, 1)
+    if demand.least > len(devices.gpus):
         raise ConfigError(
             "A training asks for more devices than there are.",
             expected=f"trainer.devices={len(devices.gpus)} or less",
-            got=f"trainer.devices={demand.devices}",
+            got=f"trainer.devices={demand.least}",
             remedy=f"set trainer.devices={len(devices.gpus)}",
         )
-    return len(devices.gpus) // demand.devices * settings.workers_per_gpu
+    return len(devices.gpus) // demand.least * settings.workers_per_gpu
 
 
 def share_devices(count: int, devices: Devices, demand: Demand, settings: LocalSettings) -> Callable[[int], Mapping[str, str]]:
     """Give each worker its GPUs, and its share of the cores: threads of several trainings on one core wait for each other."""
-    threads = str(max(devices.cores // (count * demand.devices), 1))
-    groups = len(devices.gpus) // demand.devices
+    threads = str(max(devices.cores // (count * demand.least), 1))
+    groups = len(devices.gpus) // demand.least
 
     def environment(number: int) -> dict[str, str]:
         shared = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         if not groups:
             return shared
-        first = number % groups * demand.devices
-        return {**shared, "CUDA_VISIBLE_DEVICES": ",".join(devices.gpus[first : first + demand.devices])}
+        first = number % groups * demand.least
+        return {**shared, "CUDA_VISIBLE_DEVICES": ",".join(devices.gpus[first : first + demand.least])}
 
     return environment
 
@@ -199,7 +198,7 @@ def _check_slurm(settings: SlurmSettings, demands: Collection[Demand], demand: D
         raise ConfigError(
             "The trainings ask for different numbers of processes, and SLURM's jobs would be alike.",
             expected="the same trainer.devices and trainer.num_nodes for all",
-            got="; ".join(sorted(f"{each.devices} devices on {each.nodes} nodes" for each in set(demands))),
+            got="; ".join(sorted({f"{each.devices} devices on {each.nodes} nodes" for each in demands})),
             remedy="train the teachers first, or each kind in a command of its own",
         )
     if settings.cluster == "slurm":

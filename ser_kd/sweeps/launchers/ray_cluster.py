@@ -38,7 +38,7 @@ class RayCluster:
         self.gpus = settings.gpus_per_job
         if self.gpus is None:
             wants = demand.accelerator in ("gpu", "cuda", "auto") and ray.cluster_resources().get("GPU", 0)
-            self.gpus = float(demand.devices) if wants or demand.accelerator in ("gpu", "cuda") else 0.0
+            self.gpus = float(demand.least) if wants or demand.accelerator in ("gpu", "cuda") else 0.0
         self.cpus = settings.cpus_per_job
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self.room = sum(map(self._count_room, nodes))

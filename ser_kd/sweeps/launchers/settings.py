@@ -81,11 +81,16 @@ class Demand:
     """What one training asks for.
 
     Args:
-        devices: Devices, and so processes, on each node.
-        nodes: Nodes.
+        devices: Devices, and so processes, on each node; None is as many as it is given.
+        nodes: Nodes; None is as many as it is given.
         accelerator: Lightning's: ``auto``, ``cpu``, ``gpu``.
     """
 
-    devices: int = 1
-    nodes: int = 1
+    devices: int | None = 1
+    nodes: int | None = 1
     accelerator: str = "auto"
+
+    @property
+    def least(self) -> int:
+        """Devices on each node that are enough."""
+        return self.devices or 1

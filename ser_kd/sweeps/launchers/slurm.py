@@ -143,17 +143,17 @@ def list_parameters(settings: SlurmSettings, demand: Demand) -> dict[str, Any]:
     Raises:
         ConfigError: If nodes or tasks are not those that the training asks for.
     """
-    nodes, tasks = settings.nodes or demand.nodes, settings.tasks_per_node or demand.devices
-    if (nodes, tasks) != (demand.nodes, demand.devices):
+    nodes, tasks = settings.nodes or demand.nodes or 1, settings.tasks_per_node or demand.least
+    if nodes != (demand.nodes or nodes) or tasks != (demand.devices or tasks):
         raise ConfigError(
             "SLURM would start another number of processes than the training asks for.",
-            expected=f"launcher.nodes={demand.nodes} launcher.tasks_per_node={demand.devices}, one process for each device",
+            expected=f"launcher.nodes={demand.nodes or nodes} launcher.tasks_per_node={demand.devices or tasks}, one for each device",
             got=f"launcher.nodes={nodes} launcher.tasks_per_node={tasks}",
-            remedy=f"leave them out, or set trainer.num_nodes={nodes} trainer.devices={tasks} and a strategy (trainer=ddp)",
+            remedy="leave them out, or choose trainer=ddp or ddp_multinode, which take what SLURM gives",
         )
     gpus = settings.gpus_per_node
     if gpus is None and demand.accelerator in ("gpu", "cuda"):
-        gpus = demand.devices
+        gpus = tasks
     setup = [f"export SUBMITIT_PREEMPT_SIGNAL={_SIGNAL}", *([settings.setup] if settings.setup else [])]
     further = {key: True if value == "true" else value for key, value in settings.sbatch.items()}
     wanted = {

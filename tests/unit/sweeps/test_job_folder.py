@@ -39,11 +39,15 @@ def test_progress_is_told_once(tmp_path: Path) -> None:
     job, worker = JobFolder(tmp_path / "job"), JobFolder(tmp_path / "job")
     job.begin(Order("module:function", ("a", "b")))
     assert job.read_progress() == []
-    worker.tell_place(tmp_path / "run", epochs=2)
+    worker.tell_place(tmp_path, "run", epochs=2)
+    assert job.read_progress() == [{"run": "run", "epochs": 2}]
+    assert job.read_progress() == []
     log = tmp_path / "run" / "logs" / "metrics.csv"
     log.parent.mkdir(parents=True)
     log.write_text(LOG + "2,,47,,0.75\n")  # behind the last epoch: judged in the end
-    assert [(row["epoch"], row["epochs"], row["validation/ua"]) for row in job.read_progress()] == [(1, 2, 0.25), (2, 2, 0.5)]
+    assert [tuple(row[key] for key in ("run", "epoch", "epochs", "validation/ua")) for row in job.read_progress()] == [
+        ("run", 1, 2, 0.25), ("run", 2, 2, 0.5),
+    ]  # fmt: skip
     assert job.read_progress() == []
 
 
@@ -69,7 +73,7 @@ def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.Monke
     job = JobFolder(tmp_path)
     monkeypatch.setenv(rank, "1")
     job.write_result(Result(State.FINISHED))
-    job.tell_place(tmp_path, 1)
+    job.tell_place(tmp_path, "run", 1)
     assert not list(tmp_path.iterdir())
     monkeypatch.setenv(rank, "0")
     job.write_result(Result(State.FINISHED))

@@ -55,7 +55,7 @@ def work(words: Sequence[str], job: JobFolder) -> dict[str, float]:
 def train(job: JobFolder, folder: Path, epochs: int, seconds: float) -> None:
     """Do as a training does: log each epoch, then see whether it is wanted."""
     run = folder / f"run of {job.path.name}"
-    job.tell_place(run, epochs)
+    job.tell_place(folder, run.name, epochs)
     (run / "logs").mkdir(parents=True, exist_ok=True)
     with (run / "logs" / "metrics.csv").open("w") as log:
         log.write("epoch,step,train/loss,validation/ua\n")

@@ -98,8 +98,9 @@ def test_gpus_are_named_as_the_user_named_them(monkeypatch: pytest.MonkeyPatch) 
     ("trainer", "devices", "apart"),
     [
         ({"devices": 1, "accelerator": "cpu"}, 1, False),
-        ({"devices": "auto"}, 1, False),
-        ({"devices": -1, "strategy": "auto"}, 1, False),
+        ({"devices": "auto"}, None, False),
+        ({"devices": "${oc.env:SLURM_NTASKS_PER_NODE,2}"}, None, False),
+        ({"devices": -1, "strategy": "auto"}, None, False),
         ({"devices": 2}, 2, True),
         ({"devices": [0, 3]}, 2, True),
         ({"devices": 1, "num_nodes": 2}, 1, True),
@@ -115,6 +116,9 @@ def test_what_a_training_asks_for(trainer: dict, devices: int, apart: bool) -> N
 
 def test_what_is_enough_for_all() -> None:
     assert join_demands([Demand(1, 1, "cpu"), Demand(2, 1, "gpu")]) == Demand(2, 1, "auto")
+    assert join_demands([Demand(1, 2, "gpu"), Demand(None, None, "gpu")]) == Demand(1, 2, "gpu")
+    assert join_demands([Demand(None, None)]) == Demand(None, None)
+    assert count_places(GPUS, Demand(None, None), LocalSettings()) == 4
 
 
 def test_trainings_of_unlike_sizes_are_no_jobs_of_one_kind() -> None:

@@ -139,6 +139,12 @@ def test_what_nobody_asked_for_is_left_to_the_cluster(tmp_path: Path, slurm: Pat
     assert not [line for line in read_batch(tmp_path) if line.startswith(("--partition", "--mem", "--account", "--gpus-per-node=1"))]
 
 
+def test_a_training_that_takes_what_it_is_given_gets_what_was_asked_for(tmp_path: Path, slurm: Path) -> None:
+    settings = SlurmSettings(nodes=2, tasks_per_node=4)
+    SlurmCluster(settings, Demand(None, None, "gpu")).submit(tmp_path / "job", "named")
+    assert read_batch(tmp_path) >= {"--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4"}
+
+
 def test_tasks_are_the_trainings_devices() -> None:
     with pytest.raises(ConfigError, match=r"expected: launcher.nodes=1 launcher.tasks_per_node=2"):
         SlurmCluster(SlurmSettings(tasks_per_node=4), Demand(devices=2))
