@@ -59,14 +59,15 @@ def train_trial(words: Sequence[str], job: JobFolder) -> Mapping[str, float]:
 
 def read_demand(config: DictConfig) -> Demand:
     """Read what a training asks for; what it takes from its surroundings (auto, a variable of SLURM or torchrun) is as it is given."""
-    trainer = config.trainer
-    devices: Any = None if OmegaConf.is_interpolation(trainer, "devices") else trainer.get("devices", 1)
-    if isinstance(devices, str):
-        devices = None
-    elif devices is not None and not isinstance(devices, int):
+    trainer: Any = OmegaConf.to_container(config.trainer, resolve=False)
+    devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
+    if isinstance(devices, list):
         devices = len(devices)
-    nodes = None if OmegaConf.is_interpolation(trainer, "num_nodes") else int(trainer.get("num_nodes") or 1)
-    return Demand(devices if devices is None or devices > 0 else None, nodes, str(trainer.get("accelerator") or "auto"))
+    return Demand(
+        devices if isinstance(devices, int) and devices > 0 else None,
+        nodes if isinstance(nodes, int) else None,
+        str(config.trainer.get("accelerator") or "auto"),
+    )
 
 
 def join_demands(demands: Iterable[Demand]) -> Demand:

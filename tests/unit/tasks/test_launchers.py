@@ -110,6 +110,7 @@ def test_gpus_are_named_as_the_user_named_them(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_what_a_training_asks_for(trainer: dict, devices: int, apart: bool) -> None:
     config = OmegaConf.create({"trainer": trainer})
+    OmegaConf.set_struct(config, True)  # as a composed one is
     assert read_demand(config).devices == devices
     assert is_of_several_processes(config) == apart
 
