@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -37,19 +37,21 @@ class EpochLines(Callback):
         print(f"epoch {epoch}/{epochs}  {text}  {time.perf_counter() - self._start:.1f} s", flush=True)
 
 
-class TellEpochs(Callback):
-    """Tells another process how far training got, after each epoch.
+class StopWhere(Callback):
+    """Ends a training after the epoch in which it is told so, on all its processes.
 
     Args:
-        tell: Takes ``epoch``, ``epochs`` and the metrics of validation.
+        is_unwanted: Asked after each epoch; that one process is told is enough.
+        fault: Raised then.
     """
 
-    def __init__(self, tell: Callable[[Mapping[str, float]], None]) -> None:
-        self.tell = tell
+    def __init__(self, is_unwanted: Callable[[], bool], fault: type[BaseException]) -> None:
+        self.is_unwanted = is_unwanted
+        self.fault = fault
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        shown = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("validation/")}
-        self.tell({"epoch": float(trainer.current_epoch + 1), "epochs": float(trainer.max_epochs or 0), **shown})
+        if trainer.strategy.reduce_boolean_decision(self.is_unwanted(), all=False):
+            raise self.fault
 
 
 _SHOWN = ("validation/ua", "validation/wa", "validation/teacher_agreement")

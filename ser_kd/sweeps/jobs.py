@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, Protocol
 
 from ser_kd.contracts.errors import ConfigError
 
@@ -32,9 +33,10 @@ class Job:
         needs: Names of the jobs that must be finished first.
         state: See ``State``.
         message: Why it failed, or was left out.
-        progress: What the worker last told of it.
+        progress: How far it is, as its run's log says: ``run`` (its folder below the runs root), ``epoch``, ``epochs`` and the metrics
+            of validation; in the end what its work gave, too.
         seconds: How long it ran.
-        is_unwanted: Set while it runs, it ends the job when it next tells its progress.
+        is_unwanted: Set while it runs, it ends the job after its epoch.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Job:
     needs: tuple[str, ...] = ()
     state: State = State.WAITING
     message: str = ""
-    progress: dict[str, float] = field(default_factory=dict)
+    progress: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     is_unwanted: bool = False
 
@@ -50,6 +52,30 @@ class Job:
     def is_over(self) -> bool:
         """Whether nothing will happen to it any more."""
         return self.state not in (State.WAITING, State.RUNNING)
+
+
+class Board(Protocol):
+    """Where jobs are taken from, and told how they ended: a ``JobBoard``, or one that makes them as it goes."""
+
+    @property
+    def is_done(self) -> bool: ...
+
+    def take(self) -> Job | None: ...
+
+    def settle(self, name: str, state: State, message: str = "") -> list[Job]: ...
+
+
+class Launcher(Protocol):
+    """Where jobs are done: processes of this machine, SLURM, or Ray."""
+
+    def run(self, board: Board, on_change: Callable[[Job], None]) -> None:
+        """Do all jobs; their states stand on the board.
+
+        Args:
+            board: The jobs.
+            on_change: Called when a job begins, tells progress, or is over; a job that it sets ``is_unwanted`` is ended.
+        """
+        ...
 
 
 class JobBoard:

@@ -1,30 +1,34 @@
-"""``ser-kd cross-validate KEY=VALUE …``: train experiments on all folds and seeds in worker processes; one table at the end.
+"""``ser-kd cross-validate KEY=VALUE …``: train experiments on all folds and seeds, here or on a cluster; one table at the end.
 
 keys of its own:
   experiments=NAME   what is trained; several as 'experiments=[NAME,NAME]', with words of its own as "experiments=[NAME,'NAME KEY=VALUE']"
   folds=all          or numbers: 'folds=[0,2]'
   seeds=0            or several: 'seeds=[0,1,2]'; by fold: 'seeds={0:[0,1,2],others:[0]}'
-  workers=N          processes (one for each core, or for each GPU)
+  workers=N          trainings at once (here one for each core, or for each GPU)
+  launcher=local     where they run: local (processes of this machine), slurm or ray
   out=FOLDER         where the report goes (reports)
   dry_run=true       list the trainings and stop
 
 All other words are those of ser-kd train (but fold and seed) and hold for every training. A teacher of which no finished run is
 found is trained on the way, with the words on corpus, protocol, datamodule, scale, logger and paths. Finished runs are found and not
 repeated, interrupted ones go on, one that fails is listed and the others go on.
+
+keys of a launcher:
+  local   launcher.workers_per_gpu=1
+  slurm   launcher.partition, account, qos, constraint, timeout_min=240, nodes, tasks_per_node, gpus_per_node, cpus_per_task, mem_gb, setup,
+          signal_delay_s=90, retries=3, folder, sbatch.KEY (any parameter of sbatch), cluster=local (without SLURM, to try it out)
+  ray     launcher.address=auto (or local, HOST:PORT), gpus_per_job, cpus_per_job=1, retries=3, folder
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from ser_kd.contracts.records import RunRecord
 from ser_kd.runtime import console
 from ser_kd.runtime.job_lines import JobLines
 from ser_kd.sweeps.jobs import JobBoard, State
-from ser_kd.sweeps.living_workers import LivingWorkers
 from ser_kd.tasks.cross_validation_words import read_words
+from ser_kd.tasks.launcher_words import take_launcher_words
 
 
 def run(arguments: list[str]) -> int:
@@ -39,26 +43,28 @@ def run(arguments: list[str]) -> int:
     Raises:
         ConfigError: If the words cannot work together.
     """
-    asked = read_words(arguments)
+    settings, words = take_launcher_words(arguments)
+    asked = read_words(words)
     from ser_kd.tasks import report  # late: torch and pandas take seconds to import
     from ser_kd.tasks.cross_validation_plan import describe_plan, make_plan
+    from ser_kd.tasks.launched_training import train_job
+    from ser_kd.tasks.launchers import plan_launch
 
     plan = make_plan(asked.experiments, asked.folds, asked.seeds, asked.words)
-    count = min(asked.workers or count_devices(), len(plan.jobs))
-    console.table([*describe_plan(plan), ("workers", str(count))])
+    launch = plan_launch(settings, plan.demands, asked.workers, len(plan.jobs), "cross-validate")
+    console.table([*describe_plan(plan), *launch.describe()])
     if asked.dry_run:
         console.columns(["training", "after"], [(job.name, _shorten(job.needs)) for job in plan.jobs])
         console.note("dry run: nothing was trained")
         return 0
     board = JobBoard(plan.jobs)
-    logs = plan.runs_root / "logs" / time.strftime("%Y-%m-%d-%H%M%S")
-    workers = LivingWorkers(train_job, count, logs, environment=share_devices(count))
-    console.note(f"the workers' output is in {logs}")
+    launcher, logs = launch.make(train_job, plan.runs_root)
+    console.note(f"the trainings' output is in {logs}")
     try:
         with JobLines(board) as lines:
-            workers.run(board, lines.show)
+            launcher.run(board, lines.show)
     except KeyboardInterrupt:
-        console.warn("stopped: what was being trained is saved; the same command does what is missing")
+        console.warn(f"stopped: {launch.describe_stop()}")
         raise
     failed = [job for job in plan.jobs if job.state is not State.FINISHED]
     if len(failed) < len(plan.jobs):
@@ -74,49 +80,3 @@ def run(arguments: list[str]) -> int:
 
 def _shorten(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 2 else f"{names[0]} and {len(names) - 1} more"
-
-
-def train_job(words: Sequence[str], tell: Callable[[Mapping[str, float]], None]) -> RunRecord:
-    """Do one training in a worker.
-
-    Args:
-        words: As behind ``ser-kd train``.
-        tell: Takes the progress after each epoch.
-
-    Returns:
-        The finished run's record.
-    """
-    import shlex
-
-    from ser_kd.runtime.composition import compose
-    from ser_kd.runtime.progress import TellEpochs
-    from ser_kd.runtime.validation import check_config
-    from ser_kd.tasks.run_execution import execute_run
-    from ser_kd.tasks.training_run import prepare_run
-
-    config = compose("train", words)
-    check_config(config)
-    prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *words]))
-    prepared.watchers = [TellEpochs(tell)]
-    return execute_run(prepared)
-
-
-def count_devices() -> int:
-    """Give how many trainings this machine takes at once: one for each GPU, else for each core."""
-    import torch
-
-    return torch.cuda.device_count() or len(os.sched_getaffinity(0))
-
-
-def share_devices(count: int) -> Callable[[int], Mapping[str, str]]:
-    """Give each worker its share of the cores, or one GPU; threads of several trainings on one core wait for each other."""
-    import torch
-
-    threads = str(max(len(os.sched_getaffinity(0)) // count, 1))
-    devices = torch.cuda.device_count()
-
-    def environment(number: int) -> dict[str, str]:
-        shared = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        return {**shared, "CUDA_VISIBLE_DEVICES": str(number % devices)} if devices else shared
-
-    return environment

@@ -18,7 +18,9 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
 from ser_kd.sweeps.jobs import Job
+from ser_kd.sweeps.launchers.settings import Demand
 from ser_kd.tasks.cross_validation_words import SHARED_BY_ALL, ChosenExperiment, ChosenSeeds
+from ser_kd.tasks.launched_training import read_demand
 from ser_kd.tasks.teachers import WantedRun, find_teacher_run, list_wanted_runs
 
 SHARED_WITH_TEACHERS = (*SHARED_BY_ALL, "datamodule")
@@ -36,6 +38,7 @@ class Plan:
         jobs: All trainings, teachers first.
         runs_root: Where the runs lie.
         teachers: Experiments that are trained only because an experiment needs them as a teacher.
+        demands: What the trainings ask for, each kind once.
     """
 
     experiments: list[ChosenExperiment]
@@ -44,6 +47,7 @@ class Plan:
     jobs: list[Job]
     runs_root: Path
     teachers: list[str] = field(default_factory=list)
+    demands: set[Demand] = field(default_factory=set)
 
 
 def make_plan(experiments: Sequence[ChosenExperiment], folds: str | Sequence[int], seeds: ChosenSeeds, words: Sequence[str]) -> Plan:
@@ -82,7 +86,7 @@ def make_plan(experiments: Sequence[ChosenExperiment], folds: str | Sequence[int
             for seed in seeds.of_fold(fold):
                 planner.add(experiment, config, parts[experiment][fold], seed)
     teachers = sorted(planner.teachers - {experiment.name for experiment in experiments})
-    return Plan(list(experiments), chosen, seeds, planner.sorted_jobs(), runs_root, teachers)
+    return Plan(list(experiments), chosen, seeds, planner.sorted_jobs(), runs_root, teachers, planner.demands)
 
 
 class _Planner:
@@ -94,6 +98,7 @@ class _Planner:
         self.several = {name for name in self.chosen if sum(experiment.name == name for experiment in experiments) > 1}
         self.jobs: dict[str, Job] = {}
         self.teachers: set[str] = set()
+        self.demands: set[Demand] = set()
         self.waiting: list[str] = []
 
     def add(self, experiment: ChosenExperiment, config: DictConfig, fold: ProtocolFold, seed: int, withhold: str | None = None) -> str:
@@ -115,6 +120,7 @@ class _Planner:
         place = [f"fold={fold.fold}", f"seed={seed}", *([f"datamodule.withhold={withhold}"] if withhold else [])]
         words = (f"experiments={experiment.name}", *self._words_for(experiment), *place)
         self.jobs[name] = Job(name, words, tuple(dict.fromkeys(needs)))
+        self.demands.add(read_demand(config))
         return name
 
     def _provide(self, run: WantedRun) -> str | None:

@@ -1,9 +1,10 @@
-"""``ser-kd sweep FILE KEY=VALUE …``: try the parameters of a W&B sweep file in worker processes, with no account, through Optuna.
+"""``ser-kd sweep FILE KEY=VALUE …``: try the parameters of a W&B sweep file, with no account, through Optuna; here or on a cluster.
 
 FILE is a path, or <paper>/<name> of a file in experiments/<paper>/sweeps. The same file runs with wandb sweep and wandb agent.
 
 keys of its own:
-  workers=N             processes (one for each core, or for each GPU)
+  workers=N             trials at once (here one for each core, or for each GPU)
+  launcher=local        where they run: local, slurm or ray; its keys are in 'ser-kd cross-validate --help'
   storage=FILE.db       where trials are kept: SQLite (.db), a journal (.journal), or a URL such as postgresql://… (runs/sweeps/NAME.db)
   trials=N              trials in all (run_cap of the file, else the whole grid)
   sampling_seed=0       seed of random and bayes
@@ -17,21 +18,24 @@ is an ordinary run: finished ones are found, interrupted ones go on. The same co
 from __future__ import annotations
 
 import shlex
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ser_kd.contracts.errors import ConfigError
 from ser_kd.runtime import console
 from ser_kd.runtime.job_lines import JobLines
 from ser_kd.runtime.recording import NOT_SCIENCE, NOT_SCIENCE_WITHIN
+from ser_kd.sweeps.launchers.settings import SlurmSettings
+from ser_kd.tasks.launcher_words import take_launcher_words
 from ser_kd.tasks.sweep_words import SweepWords, read_words
 
 if TYPE_CHECKING:
     from ser_kd.sweeps.jobs import Job
     from ser_kd.sweeps.study import SweepStudy
     from ser_kd.sweeps.sweep_file import SweepFile
+
+_BAYES_AT_ONCE = 4
+"""Trials that a queue takes at once where nothing is said: TPE learns from those that are finished."""
 
 
 def run(arguments: list[str]) -> int:
@@ -46,19 +50,22 @@ def run(arguments: list[str]) -> int:
     Raises:
         ConfigError: If words, file and storage cannot work together.
     """
-    asked, sweep, config = read_words(arguments)
-    from ser_kd.sweeps.living_workers import LivingWorkers  # late: torch and optuna take seconds to import
-    from ser_kd.sweeps.study import check_storage, open_study
+    settings, words = take_launcher_words(arguments)
+    asked, sweep, config = read_words(words)
+    from ser_kd.sweeps.study import check_storage, open_study  # late: torch and optuna take seconds to import
     from ser_kd.sweeps.trial_board import TrialBoard
-    from ser_kd.tasks.cross_validate import count_devices, share_devices
+    from ser_kd.tasks.launched_training import read_demand, train_trial
+    from ser_kd.tasks.launchers import plan_launch
 
     runs_root = Path(config.paths.runs)
     name = sweep.name or f"{asked.path.absolute().parent.name}/{asked.path.stem}"
     storage = asked.storage or str(runs_root / "sweeps" / f"{name.replace('/', '-')}.db")
     check_storage(storage)
     stopping = asked.early_terminate or ("hyperband" if sweep.hyperband else "none")
-    count = min(asked.workers or count_devices(), _count_trials(sweep, asked))
-    console.table([*_describe(sweep, asked, stopping), ("storage", storage), ("workers", str(count))])
+    if asked.workers is None and sweep.method == "bayes" and isinstance(settings, SlurmSettings):
+        asked.workers = _BAYES_AT_ONCE
+    launch = plan_launch(settings, [read_demand(config)], asked.workers, _count_trials(sweep, asked), "sweep")
+    console.table([*_describe(sweep, asked, stopping), ("storage", storage), *launch.describe()])
     _try_first(config, asked.words)
     if asked.dry_run:
         if sweep.method == "grid":
@@ -73,9 +80,9 @@ def run(arguments: list[str]) -> int:
         console.warn(f"trial {trial.number} is held by another process ({trial.user_attrs.get('holder')}) and left to it")
     group = [] if any(word.startswith("logger.group=") for word in asked.words) else [f"logger.group={name}"]
     board = TrialBoard(study, [*asked.words, *group])
-    logs = runs_root / "logs" / time.strftime("%Y-%m-%d-%H%M%S")
     if board.jobs:
-        console.note(f"{len(board.jobs)} of {study.planned} trials are to be done; the workers' output is in {logs}")
+        launcher, logs = launch.make(train_trial, runs_root)
+        console.note(f"{len(board.jobs)} of {study.planned} trials are to be done; their output is in {logs}")
         try:
             with JobLines(board) as lines:
 
@@ -83,32 +90,11 @@ def run(arguments: list[str]) -> int:
                     board.note(job)
                     lines.show(job)
 
-                LivingWorkers(train_trial, count, logs, environment=share_devices(count)).run(board, notice)
+                launcher.run(board, notice)
         except KeyboardInterrupt:
-            console.warn("stopped: what was being trained is saved; the same command goes on")
+            console.warn(f"stopped: {launch.describe_stop()}")
             raise
     return _show_results(study, asked.words)
-
-
-def train_trial(words: Sequence[str], tell: Callable[[Mapping[str, float]], None]) -> None:
-    """Do one trial in a worker.
-
-    Args:
-        words: The metric, then those behind ``ser-kd train``.
-        tell: Takes the progress after each epoch, and the value at the end.
-
-    Raises:
-        ConfigError: If the run has no such metric.
-    """
-    from ser_kd.tasks.cross_validate import train_job
-
-    metric, *train_words = words
-    record = train_job(train_words, tell)
-    if metric not in record.metrics:
-        known = sorted(name for name in record.metrics if name.startswith("validation/"))
-        raise ConfigError("The run has no such metric.", expected=f"one of {', '.join(known) or 'none: there are no validation clips'}",
-                          got=metric, remedy="correct metric.name in the sweep file")  # fmt: skip
-    tell({"value": record.metrics[metric]})
 
 
 def describe_science(sweep: SweepFile, asked: SweepWords, stopping: str) -> dict[str, Any]:
