@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ser_kd.contracts.records import RunRecord
 from ser_kd.runtime import console
@@ -76,12 +77,12 @@ def _shorten(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 2 else f"{names[0]} and {len(names) - 1} more"
 
 
-def train_job(words: Sequence[str], tell: Callable[[Mapping[str, float]], None]) -> RunRecord:
+def train_job(words: Sequence[str], tell: Callable[[Mapping[str, Any]], None]) -> RunRecord:
     """Do one training in a worker.
 
     Args:
         words: As behind ``ser-kd train``.
-        tell: Takes the progress after each epoch.
+        tell: Takes the run's folder, relative to the runs root, as ``run``; then the progress after each epoch.
 
     Returns:
         The finished run's record.
@@ -97,6 +98,7 @@ def train_job(words: Sequence[str], tell: Callable[[Mapping[str, float]], None])
     config = compose("train", words)
     check_config(config)
     prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *words]))
+    tell({"run": prepared.folder.relative_to(config.paths.runs).as_posix()})
     prepared.watchers = [TellEpochs(tell)]
     return execute_run(prepared)
 
