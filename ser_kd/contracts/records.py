@@ -90,7 +90,7 @@ class RunRecord:
     Args:
         experiment: ``<paper_slug>/<variant>``.
         identity: Hash of everything that changes the science.
-        status: ``running``, ``finished`` or ``failed``.
+        status: ``running``, ``finished``, ``failed``, or ``stopped`` (ended early by its sweep; it can go on).
         seed: Run seed.
         corpus: Corpus name.
         protocol: The protocol and its fold.
@@ -117,6 +117,7 @@ class RunRecord:
         finished_at: ISO time, UTC.
         notes: Free remarks of the program (early stop, resumed, …).
         failure: Message of the error where status is ``failed``.
+        sweep: Name of the sweep that this run is no more than a trial of; empty for an ordinary run.
     """
 
     experiment: str
@@ -147,6 +148,7 @@ class RunRecord:
     finished_at: str = ""
     notes: list[str] = field(default_factory=list)
     failure: str = ""
+    sweep: str = ""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:

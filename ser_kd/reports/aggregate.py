@@ -39,8 +39,10 @@ def build_boards(ledger: Ledger, *, resamples: int = RESAMPLES) -> list[Protocol
     """Group the finished runs of a ledger.
 
     Runs are one system where experiment, identity and protocol fingerprint are equal; systems share a board where the
-    fingerprint is equal. The board with the most runs comes first.
+    fingerprint is equal. The board with the most runs comes first. Trials of sweeps are left out: they are many configurations of one
+    experiment, tried on validation.
     """
+    ledger = ledger.without_trials()
     taught = _find_taught(ledger)
     systems: dict[tuple[str, str, str], list[RunEntry]] = {}
     for entry in ledger.with_status("finished"):

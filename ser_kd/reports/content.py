@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.reports.aggregate import build_boards
 from ser_kd.reports.class_panel import choose_class, class_panel
@@ -25,31 +23,14 @@ from ser_kd.reports.gains import Gain, choose_by_validation, find_gains, find_te
 from ser_kd.reports.leaderboard import gain_table, leaderboard, name_systems
 from ser_kd.reports.ledger import Ledger, LedgerFault, RunEntry, read_curves
 from ser_kd.reports.published import compare_published, find_published
+from ser_kd.reports.report_figure import ReportFigure
 from ser_kd.reports.run_figures import describe_group, find_confidence
 from ser_kd.reports.significance import RESAMPLES
+from ser_kd.reports.sweep_section import SweepSection, gather_sweep
 from ser_kd.reports.systems import ROLES, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import Table, format_points, format_share
 
 _MOST_BARS = 40
-
-
-@dataclass(frozen=True)
-class ReportFigure:
-    """A figure with its place in the report.
-
-    Args:
-        name: File name without suffix, unique in the report.
-        kind: ``confusion``, ``curves`` or ``comparison``.
-        title: Heading.
-        caption: What it shows, in a sentence.
-        figure: The drawing.
-    """
-
-    name: str
-    kind: str
-    title: str
-    caption: str
-    figure: Figure
 
 
 @dataclass(frozen=True)
@@ -93,6 +74,8 @@ class ReportContent:
         failed: Failed runs.
         running: Runs that are under way or were killed.
         faults: What could not be read.
+        sweeps: One per sweep; its trials are in no other part.
+        trials: Runs that are no more than trials of sweeps.
     """
 
     title: str
@@ -102,10 +85,17 @@ class ReportContent:
     failed: tuple[RunEntry, ...]
     running: tuple[RunEntry, ...]
     faults: tuple[LedgerFault, ...]
+    sweeps: tuple[SweepSection, ...] = ()
+    trials: tuple[RunEntry, ...] = ()
 
 
 def gather_content(
-    ledger: Ledger, experiment_roots: Sequence[Path] = (), *, resamples: int = RESAMPLES, label: str | None = None
+    ledger: Ledger,
+    experiment_roots: Sequence[Path] = (),
+    *,
+    resamples: int = RESAMPLES,
+    label: str | None = None,
+    out: Path | None = None,
 ) -> ReportContent:
     """Compute every table and draw every figure of a report.
 
@@ -114,6 +104,7 @@ def gather_content(
         experiment_roots: Folders that hold ``<paper_slug>/published.csv``.
         resamples: Bootstrap resamples.
         label: The class to look at closely; None takes the one that students alone find worst.
+        out: Folder of the report, from which trials are linked; None links none.
 
     Raises:
         ConfigError: If no protocol has that class.
@@ -129,15 +120,23 @@ def gather_content(
     sections = []
     for number, board in enumerate(boards, start=1):
         sections.append(_gather_section(board, f"{number}", resamples, faults, label))
-    shown = sorted({row.paper or row.experiment for board in boards for row in board.rows if row.runs})
+    shown = sorted(
+        {row.paper or row.experiment for board in boards for row in board.rows if row.runs}
+        or {f"sweep {entry.record.name}" for entry in ledger.sweeps}
+    )
+    records = {entry.folder: entry.record for entry in ledger.runs}
+    trials = tuple(entry for entry in ledger.runs if entry.record.sweep)
+    ordinary = ledger.without_trials()
     return ReportContent(
         title=", ".join(shown) if 0 < len(shown) <= 3 else "All experiments",
         sections=tuple(sections),
         published=compare_published(figures, boards),
-        finished=ledger.with_status("finished"),
-        failed=ledger.with_status("failed"),
-        running=ledger.with_status("running"),
+        finished=ordinary.with_status("finished"),
+        failed=ordinary.with_status("failed"),
+        running=ordinary.with_status("running"),
         faults=tuple(faults),
+        sweeps=tuple(gather_sweep(entry, records, out) for entry in ledger.sweeps),
+        trials=trials,
     )
 
 

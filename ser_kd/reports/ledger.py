@@ -13,6 +13,7 @@ import pandas as pd
 
 from ser_kd.contracts.errors import DataError, SerKdError
 from ser_kd.contracts.records import RunRecord
+from ser_kd.contracts.sweep_record import SWEEP_FOLDER, SweepRecord
 
 _NOT_SEARCHED = frozenset({"checkpoints", "evaluations", "figures", "wandb", "logs"})
 _PROBABILITY = "probability_"
@@ -34,6 +35,14 @@ class RunEntry:
 
 
 @dataclass(frozen=True)
+class SweepEntry:
+    """One sweep: its record, and the folder below which its trials lie."""
+
+    record: SweepRecord
+    runs_root: Path
+
+
+@dataclass(frozen=True)
 class LedgerFault:
     """A file that should belong to a run and cannot be used.
 
@@ -52,36 +61,45 @@ class Ledger:
 
     Args:
         root: The folder that was searched.
-        runs: Every readable run: finished, failed and running.
+        runs: Every readable run: finished, failed, running and stopped, trials of sweeps among them.
         faults: What could not be read.
+        sweeps: Every readable sweep, by name.
     """
 
     root: Path
     runs: tuple[RunEntry, ...]
     faults: tuple[LedgerFault, ...] = ()
+    sweeps: tuple[SweepEntry, ...] = ()
 
     def with_status(self, status: str) -> tuple[RunEntry, ...]:
         """Give the runs that are ``finished``, ``failed`` or ``running``; a killed run still says ``running``."""
         return tuple(entry for entry in self.runs if entry.record.status == status)
+
+    def without_trials(self) -> Ledger:
+        """Leave out the runs that are no more than trials of sweeps."""
+        return replace(self, runs=tuple(entry for entry in self.runs if not entry.record.sweep))
 
     def experiments(self) -> list[str]:
         """Give the names of all experiments, sorted."""
         return sorted({entry.record.experiment for entry in self.runs})
 
     def select(self, patterns: Sequence[str]) -> Ledger:
-        """Keep the runs whose experiment fits one of the patterns.
+        """Keep the runs and sweeps whose experiment fits one of the patterns.
 
         Args:
             patterns: Shell patterns such as ``wav_to_mfcc/*``; none keeps everything.
         """
         if not patterns:
             return self
-        kept = tuple(entry for entry in self.runs if any(fnmatchcase(entry.record.experiment, pattern) for pattern in patterns))
-        return replace(self, runs=kept)
+
+        def fits(entry: RunEntry | SweepEntry) -> bool:
+            return any(fnmatchcase(entry.record.experiment, pattern) for pattern in patterns)
+
+        return replace(self, runs=tuple(filter(fits, self.runs)), sweeps=tuple(filter(fits, self.sweeps)))
 
 
 def find_runs(root: Path) -> Ledger:
-    """Read every ``record.json`` below a folder.
+    """Read every ``record.json`` below a folder, and every sweep's record.
 
     A seed folder with a configuration but without a record (stopped before it wrote one) is a fault, as is a record
     that is no JSON, of another schema version, or holds values of the wrong kind.
@@ -98,11 +116,14 @@ def find_runs(root: Path) -> Ledger:
         )
     runs: list[RunEntry] = []
     faults: list[LedgerFault] = []
+    sweeps: list[SweepEntry] = []
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _NOT_SEARCHED)
         folder = Path(place)
         name = folder.relative_to(root).as_posix()
-        if "record.json" in files:
+        if folder.name == SWEEP_FOLDER:
+            sweeps += _read_sweeps(folder, name, files, faults)
+        elif "record.json" in files:
             try:
                 runs.append(RunEntry(_read_record(folder / "record.json"), folder, name))
             except (SerKdError, OSError, UnicodeDecodeError, AttributeError) as fault:
@@ -110,7 +131,7 @@ def find_runs(root: Path) -> Ledger:
         elif "config.yaml" in files and folder.name.startswith("seed="):
             faults.append(LedgerFault(name, "no record.json: the run was stopped before it wrote one; train it again"))
     runs.sort(key=lambda entry: (entry.record.experiment, entry.record.identity, entry.record.protocol.fold, entry.record.seed, entry.name))
-    return Ledger(root, tuple(runs), tuple(faults))
+    return Ledger(root, tuple(runs), tuple(faults), tuple(sorted(sweeps, key=lambda entry: entry.record.name)))
 
 
 def read_predictions(folder: Path) -> pd.DataFrame | None:
@@ -189,6 +210,17 @@ def find_probability_columns(frame: pd.DataFrame, classes: Iterable[str]) -> lis
     """Give the probability columns in class order, or None where one is missing."""
     columns = [f"{_PROBABILITY}{name}" for name in classes]
     return columns if columns and all(name in frame.columns for name in columns) else None
+
+
+def _read_sweeps(folder: Path, name: str, files: Iterable[str], faults: list[LedgerFault]) -> list[SweepEntry]:
+    found = []
+    for file in sorted(file for file in files if file.endswith(".json")):
+        try:
+            record = SweepRecord.from_json((folder / file).read_text(encoding="utf-8"), source=file)
+            found.append(SweepEntry(record, folder.parent))
+        except (SerKdError, OSError, UnicodeDecodeError, AttributeError) as fault:
+            faults.append(LedgerFault(f"{name}/{file}", _in_one_line(fault)))
+    return found
 
 
 def _read_record(path: Path) -> RunRecord:

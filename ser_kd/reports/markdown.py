@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ser_kd.contracts.records import ProtocolRecord
 from ser_kd.reports.content import ReportContent, Section
 from ser_kd.reports.ledger import RunEntry
+from ser_kd.reports.sweep_section import SweepSection
 from ser_kd.reports.tables import NOTHING, Column, Table, format_share, render_markdown
 
 FIGURE_FOLDER = "figures"
@@ -17,9 +19,12 @@ def render_markdown_report(content: ReportContent) -> str:
     """Write the whole report; pictures are looked for as PNG in the folder ``figures`` beside it."""
     lines = [f"# {content.title}", ""]
     counts = [(len(content.finished), "finished"), (len(content.failed), "failed"), (len(content.running), "unfinished")]
-    lines += ["Runs: " + ", ".join(f"{count} {name}" for count, name in counts if count) + ".", ""]
+    counts += [(len(content.trials), "more as trials of sweeps")]
+    lines += ["Runs: " + ", ".join(f"{count} {name}" for count, name in counts if count or name == "finished") + ".", ""]
     for section in content.sections:
         lines += _tell_section(section)
+    for sweep in content.sweeps:
+        lines += _tell_sweep(sweep)
     for paper, table in content.published.items():
         lines += [f"## Beside the paper: {paper}", "", render_markdown(table)]
     lines += ["## Runs", "", render_markdown(_list_runs([*content.finished, *content.failed, *content.running]))]
@@ -41,6 +46,15 @@ def _tell_section(section: Section) -> Iterator[str]:
     for item in (section.intervals, *section.figures):
         yield from (f"### {item.title}", "", item.caption, "", f"![{item.title}]({FIGURE_FOLDER}/{item.name}.png)", "")
     yield from ("### Protocol", "", render_markdown(_list_splits(board.protocols)))
+
+
+def _tell_sweep(section: SweepSection) -> Iterator[str]:
+    links = [*section.links, *[""] * (len(section.table.rows) - len(section.links))]
+    rows = [(*row[:-1], f"[{row[-1]}]({link})" if link else row[-1]) for row, link in zip(section.table.rows, links, strict=True)]
+    yield from (f"## {section.table.title}", "", f"**{section.headline}**", "")
+    yield render_markdown(replace(section.table, rows=tuple(rows)))
+    for item in section.figures:
+        yield from (f"### {item.title}", "", item.caption, "", f"![{item.title}]({FIGURE_FOLDER}/{item.name}.png)", "")
 
 
 def _list_splits(protocols: tuple[ProtocolRecord, ...]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ser_kd.contracts.records import ProtocolRecord
-from ser_kd.reports.content import ReportContent, ReportFigure, Section
+from ser_kd.reports.content import ReportContent, Section
 from ser_kd.reports.leaderboard import describe_folds, format_epochs
+from ser_kd.reports.report_figure import ReportFigure
 from ser_kd.reports.run_cards import allow_breaks, show_run
 from ser_kd.reports.significance import LEAST_SPEAKERS
 from ser_kd.reports.style import draw_inline_svg
+from ser_kd.reports.sweep_section import SweepSection
 from ser_kd.reports.systems import ROLES, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import Table, format_count, format_share
 
@@ -54,8 +56,9 @@ def render_page(content: ReportContent, made_at: str = "") -> str:
         (len(content.running), "unfinished", True),
     ]
     counts += [(len(content.faults), "unreadable", True), (len(content.sections), "protocol", False)]
+    counts += [(len(content.sweeps), "sweep", False)]
     facts = [
-        {"count": count, "name": name + ("s" if name in ("finished run", "protocol") and count != 1 else ""), "alarm": alarm}
+        {"count": count, "name": name + ("s" if name in ("finished run", "protocol", "sweep") and count != 1 else ""), "alarm": alarm}
         for count, name, alarm in counts
         if count or name == "finished run"
     ]
@@ -67,6 +70,7 @@ def render_page(content: ReportContent, made_at: str = "") -> str:
         wave=list(_draw_wave()),
         sections=[_show_section(section, f"s{number}", corpora, budget) for number, section in enumerate(content.sections, start=1)],
         published=[{"paper": paper, "table": _show_table(table, emphasised="ours")} for paper, table in content.published.items()],
+        sweeps=[_show_sweep(section, f"w{number}", budget) for number, section in enumerate(content.sweeps, start=1)],
         runs_headline=_count_runs(content),
         unfinished=[show_run(entry) for entry in (*content.failed, *content.running)[:_MOST_RUNS]],
         finished=[show_run(entry) for entry in content.finished[:_MOST_RUNS]],
@@ -128,6 +132,21 @@ def _show_section(section: Section, key: str, corpora: Counter[str], budget: Bud
         "fold": protocol.fold,
         "other_folds": ", ".join(str(fold) for fold in folds if fold != protocol.fold),
         "warnings": list(dict.fromkeys(warning for each in board.protocols for warning in each.warnings)),
+    }
+
+
+def _show_sweep(section: SweepSection, key: str, budget: Budget) -> dict[str, Any]:
+    figures = []
+    for number, item in enumerate(section.figures):
+        svg = draw_inline_svg(item.figure, f"{key}f{number}", f"{item.title}. {item.caption}")
+        if budget.spend(svg):
+            figures.append({"title": item.title, "caption": item.caption, "svg": Markup(svg)})
+    return {
+        "name": section.record.name,
+        "method": section.record.method,
+        "headline": section.headline,
+        "table": _show_table(section.table, links=section.links),
+        "figures": figures,
     }
 
 
@@ -211,8 +230,8 @@ def _show_split(protocol: ProtocolRecord, split: str) -> dict[str, Any]:
     }
 
 
-def _show_table(table: Table, emphasised: str = "") -> Markup:
-    """Turn a table into HTML in a card that scrolls sideways where it must."""
+def _show_table(table: Table, emphasised: str = "", links: Sequence[str] = ()) -> Markup:
+    """Turn a table into HTML in a card that scrolls sideways where it must; a row's link stands on its last cell."""
 
     def side(place: int) -> str:
         column = table.columns[place]
@@ -221,8 +240,14 @@ def _show_table(table: Table, emphasised: str = "") -> Markup:
         return f' class="{" ".join(names)}"' if names else ""
 
     heads = "".join(f'<th scope="col"{side(place)}>{escape(column.name)}</th>' for place, column in enumerate(table.columns))
+
+    def fill(number: int, place: int, cell: str) -> str:
+        link = links[number] if place == len(table.columns) - 1 and number < len(links) else ""
+        return f'<a href="{escape(link)}">{escape(cell)}</a>' if link else str(escape(cell))
+
     rows = "".join(
-        "<tr>" + "".join(f"<td{side(place)}>{escape(cell)}</td>" for place, cell in enumerate(row)) + "</tr>" for row in table.rows
+        "<tr>" + "".join(f"<td{side(place)}>{fill(number, place, cell)}</td>" for place, cell in enumerate(row)) + "</tr>"
+        for number, row in enumerate(table.rows)
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
     below = f'<ul class="notes">{notes}</ul>' if notes else ""
@@ -243,6 +268,7 @@ def _count_runs(content: ReportContent) -> str:
     parts = [f"{finished} run{'s' if finished != 1 else ''} finished"]
     parts += [f"{len(content.failed)} failed"] if content.failed else []
     parts += [f"{len(content.running)} unfinished"] if content.running else []
+    parts += [f"{len(content.trials)} more are trials of sweeps"] if content.trials else []
     return ", ".join(parts)
 
 

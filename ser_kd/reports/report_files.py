@@ -45,6 +45,7 @@ def write_report(content: ReportContent, folder: Path, made_at: str = "") -> Rep
         DataError: If the folder cannot be written or the disk is full.
     """
     drawings = [figure for section in content.sections for figure in (section.intervals, *section.figures)]
+    drawings += [figure for sweep in content.sweeps for figure in sweep.figures]
     figures = [path for item in drawings for path in save_figure(item.figure, folder / FIGURE_FOLDER / item.name)]
     files = ReportFiles(
         folder / "report.html", folder / "report.md", folder / "leaderboard.csv", folder / "leaderboard.tex", tuple(figures)

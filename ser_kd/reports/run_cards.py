@@ -13,7 +13,7 @@ from ser_kd.reports.ledger import RunEntry
 from ser_kd.reports.tables import format_count, format_share
 
 _MOST_LISTED = 12
-_STATES = {"failed": "failed", "running": "unfinished"}
+_STATES = {"failed": "failed", "running": "unfinished", "stopped": "stopped early"}
 
 
 def show_run(entry: RunEntry) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ser_kd.contracts.records import ProtocolRecord
 from ser_kd.reports.ledger import RunEntry
 
 _MOST_NAMED = 5
-_STATES = {"finished": "finished", "failed": "failed", "running": "unfinished"}
+_STATES = {"finished": "finished", "failed": "failed", "running": "unfinished", "stopped": "stopped early"}
 
 RunKey = tuple[int, int]
 """Fold and seed."""

@@ -20,6 +20,7 @@ EXTRA_MODULES: dict[str, tuple[str, ...]] = {
     "demo": ("espeakng_loader",),
     "opensmile": ("opensmile",),
     "dashboards": ("optuna_dashboard",),
+    "postgresql": ("psycopg",),
     "ray": ("ray",),
     "slurm": ("submitit",),
 }  # fmt: skip

@@ -16,7 +16,7 @@ from ser_kd.storage.hashing import hash_data
 
 NOT_SCIENCE = (
     "paths", "logger", "cache", "dry_run", "experiment", "experiments", "fold", "seed", "callbacks", "name", "checkpoint_minutes",
-    "compile",
+    "compile", "sweep",
 )  # fmt: skip
 """Keys of a configuration that change where and how a run is made, not what it finds."""
 

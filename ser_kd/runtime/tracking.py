@@ -70,6 +70,12 @@ def end_tracking(loggers: Sequence[Logger]) -> None:
             run.finish()
 
 
+def name_sweep(given: str | None) -> str:
+    """Name the sweep that a run is a trial of: the one it was given, else that of the W&B agent that started it, else none."""
+    agents = os.environ.get("WANDB_SWEEP_ID", "")
+    return given or (f"wandb/{agents}" if agents else "")
+
+
 def choose_mode(wanted: str) -> str:
     """Turn ``auto`` into the mode of this machine: WANDB_MODE where it is set, online when logged in, else offline.
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.errors import ConfigError
+from ser_kd.sweeps.holders import HOLDER, is_abandoned, name_holder
 from ser_kd.sweeps.sweep_file import Parameter, SweepFile
+from ser_kd.sweeps.trial_storage import hide_password, open_storage, tell_unusable
 
-_SWEEP, _HOLDER, _SAME_AS, _FAULT = "sweep", "holder", "same_as", "fault"
+_SWEEP, _SAME_AS, _FAULT, _RUN = "sweep", "same_as", "fault", "run"
 _DRAWS = 200
 """So many draws in a row that were tried before end a sweep."""
+
+_SETTLE_S = 0.5
+"""So long two processes that take up the same orphan wait to see whose it is."""
 
 
 class KeyedSampler(BaseSampler):
@@ -65,12 +67,14 @@ class SweepStudy:
         study: Optuna's study.
         seed: Of random draws.
         most: Trials to do in all; None is the whole grid.
+        dead_hosts: Machines whose running trials are taken up; ``all`` stands for every other one.
     """
 
     sweep: SweepFile
     study: optuna.Study
     seed: int = 0
     most: int | None = None
+    dead_hosts: Collection[str] = ()
     _orphans: list[int] = field(default_factory=list)
     _failed_now: set[int] = field(default_factory=set)
     _exhausted: bool = False
@@ -79,7 +83,7 @@ class SweepStudy:
         # Optuna's own sampler of grids passes over points that failed, and shuffles
         self.study.sampler = KeyedSampler("random" if self.sweep.method == "grid" else self.sweep.method, self.seed)
         trials = self.study.get_trials(deepcopy=False)
-        self._orphans = [trial.number for trial in trials if trial.state is TrialState.RUNNING and _is_abandoned(trial)]
+        self._orphans = [trial.number for trial in trials if trial.state is TrialState.RUNNING and is_abandoned(trial, self.dead_hosts)]
         done = [trial.params for trial in trials if trial.state is not TrialState.FAIL]
         for trial in trials:
             again = trial.state is TrialState.FAIL and _SAME_AS not in trial.user_attrs and trial.params not in done
@@ -110,7 +114,7 @@ class SweepStudy:
     def list_foreign(self) -> list[FrozenTrial]:
         """Give running trials that another process holds, or held on another machine."""
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [trial for trial in running if trial.user_attrs.get(_HOLDER) != _name_holder() and not _is_abandoned(trial)]
+        return [trial for trial in running if trial.user_attrs.get(HOLDER) != name_holder() and not is_abandoned(trial, self.dead_hosts)]
 
     def take(self) -> Trial | None:
         """Give the next trial, its parameters chosen; None where all are taken or done.
@@ -120,106 +124,132 @@ class SweepStudy:
         while self._orphans:
             trial = self._open(self._orphans.pop(0))
             if trial is not None:
-                return self._claim(trial)
+                return trial
         for _ in range(_DRAWS):
             if self._exhausted or self._count_claimed() >= self.planned:
                 return None
-            if self.sweep.method == "grid":
-                self._enqueue_next_point()
+            if self.sweep.method == "grid" and not self._enqueue_next_point():
+                return None
             trial = self._claim(self.study.ask())
             twin = self._find_twin(trial)
-            if twin is None:
+            if twin is None and self._count_claimed(before=trial.number) < self.planned:
                 return trial
-            trial.set_user_attr(_SAME_AS, twin)
+            trial.set_user_attr(_SAME_AS, twin if twin is not None else -1)  # -1: another process took the last one just before
             self.study.tell(trial, state=TrialState.FAIL)
         self._exhausted = True  # what is left is too rare to be drawn
         return None
 
     def is_behind(self, trial: Trial, epoch: int, value: float) -> bool:
-        """Note a trial's value after an epoch, and tell whether the trial should be stopped early."""
+        """Note a trial's value after an epoch, and tell whether the trial should be stopped early.
+
+        From the hyperband's last epoch on none is.
+        """
         last = self.study.trials[trial.number].last_step
         if value != value or (last is not None and epoch <= last):  # undefined, or told before the process died
             return False
         trial.report(value, epoch)
-        return trial.should_prune()
+        band = self.sweep.hyperband
+        return not (band is not None and band.max_epochs is not None and epoch >= band.max_epochs) and trial.should_prune()
+
+    def note_run(self, trial: Trial, folder: str) -> None:
+        """Note where a trial's run lies."""
+        trial.set_user_attr(_RUN, folder)
 
     def finish(self, trial: Trial, value: float) -> None:
         """Note the value of a finished trial."""
-        self.study.tell(trial, value)
+        self.study.tell(trial, value, skip_if_finished=True)
 
     def stop_early(self, trial: Trial) -> None:
         """Note that a trial was stopped because it fell behind."""
-        self.study.tell(trial, state=TrialState.PRUNED)
+        self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
     def fail(self, trial: Trial, reason: str) -> None:
         """Note that a trial failed, and why; the next session tries its parameters again."""
         trial.set_user_attr(_FAULT, reason)
         self._failed_now.add(trial.number)
-        self.study.tell(trial, state=TrialState.FAIL)
+        self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
-    def find_best(self) -> FrozenTrial | None:
-        """Give the finished trial with the best value; None where none is finished."""
-        finished = [trial for trial in self.list_trials() if trial.state is TrialState.COMPLETE and trial.value is not None]
-        sign = 1.0 if self.sweep.maximize else -1.0
-        return max(finished, key=lambda trial: (sign * float(trial.value or 0.0), -trial.number), default=None)
-
-    def _count_claimed(self) -> int:
-        trials = self.study.get_trials(deepcopy=False)
+    def _count_claimed(self, before: int | None = None) -> int:
+        trials = self.study.get_trials(deepcopy=False)[:before]
         live = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         return sum(trial.state in live or trial.number in self._failed_now for trial in trials)
 
-    def _enqueue_next_point(self) -> None:
+    def _enqueue_next_point(self) -> bool:
+        """Put the grid's next point at the head of the queue, where nothing waits; False where no point is left."""
         trials = self.study.get_trials(deepcopy=False)
         if any(trial.state is TrialState.WAITING for trial in trials):
-            return
-        taken = [trial.params for trial in trials if trial.state is not TrialState.FAIL or trial.number in self._failed_now]
+            return True
+        taken = [_point_of(trial) for trial in trials if trial.state is not TrialState.FAIL or trial.number in self._failed_now]
         point = next((point for point in self.sweep.list_points() if point not in taken), None)
         if point is not None:
             self.study.enqueue_trial(point)
+        return point is not None
 
     def _claim(self, trial: Trial) -> Trial:
-        trial.set_user_attr(_HOLDER, _name_holder())
+        trial.set_user_attr(HOLDER, name_holder())
         for parameter in self.sweep.parameters:
             suggest_value(trial, parameter)
         return trial
 
     def _find_twin(self, trial: Trial) -> int | None:
         """Give the number of an earlier trial with the same parameters that did not fail in an earlier session."""
-        for other in self.study.get_trials(deepcopy=False):
+        for other in self._wait_for_points(trial.number):
             counts = other.state is not TrialState.FAIL or other.number in self._failed_now
-            if other.number < trial.number and counts and other.params == trial.params:
+            if counts and _point_of(other) == trial.params:
                 return other.number
         return None
 
+    def _wait_for_points(self, number: int) -> list[FrozenTrial]:
+        """Give the trials before one, when another process that has just taken one has chosen its parameters, too."""
+        for _ in range(100):
+            earlier = self.study.get_trials(deepcopy=False)[:number]
+            choosing = [trial for trial in earlier if trial.state is TrialState.RUNNING and not is_abandoned(trial, self.dead_hosts)]
+            if all(len(_point_of(trial)) == len(self.sweep.parameters) for trial in choosing):
+                break
+            time.sleep(0.05)
+        return earlier
+
     def _open(self, number: int) -> Trial | None:
-        """Give a running trial of a dead process as one that can be told about; None where another took it up."""
+        """Take up a running trial of a dead process; None where another process did."""
         frozen = self.study.get_trials(deepcopy=False)[number]
-        if frozen.state is not TrialState.RUNNING or not _is_abandoned(frozen):
+        if frozen.state is not TrialState.RUNNING or not is_abandoned(frozen, self.dead_hosts):
             return None
-        return Trial(self.study, frozen._trial_id)  # Optuna has no public way back to a running trial
+        trial = self._claim(Trial(self.study, frozen._trial_id))  # Optuna has no public way back to a running trial
+        time.sleep(_SETTLE_S)  # storages have no test-and-set: of two that claim it the later one has it
+        return trial if trial.user_attrs.get(HOLDER) == name_holder() else None
 
 
 def open_study(
-    sweep: SweepFile, name: str, storage: str, description: Mapping[str, Any], *, stopping: str, epochs: int, seed: int, most: int | None
+    sweep: SweepFile,
+    name: str,
+    storage: str,
+    description: Mapping[str, Any],
+    *,
+    stopping: str,
+    epochs: int,
+    seed: int,
+    most: int | None,
+    dead_hosts: Collection[str] = (),
 ) -> SweepStudy:
     """Open the study of a sweep, or make it.
 
     Args:
         sweep: What the file asks for.
         name: Name of the study.
-        storage: ``*.db`` or ``*.sqlite`` (SQLite), ``*.journal`` or ``*.log`` (journal), or a URL such as ``postgresql://…``.
+        storage: See ``open_storage``.
         description: What must stay the same while the sweep goes on, as plain data.
         stopping: ``hyperband``, ``median`` or ``none``.
         epochs: Epochs of a whole trial.
         seed: Of random draws.
         most: Trials to do in all.
+        dead_hosts: Machines whose running trials are taken up.
 
     Raises:
         ConfigError: If the storage holds another sweep, or this one with another description.
         DataError: If the storage cannot be read.
     """
     optuna.logging.set_verbosity(logging.ERROR)  # trials are shown by us
-    opened = _open_storage(storage)
+    opened = open_storage(storage)
     try:
         others = optuna.get_all_study_names(opened)
         if name not in others and others and "://" not in storage:
@@ -244,23 +274,8 @@ def open_study(
     except ConfigError:
         raise
     except Exception as fault:  # SQLAlchemy's, a database driver's, or a damaged journal's
-        raise _unreadable(storage, fault) from fault
-    return SweepStudy(sweep, study, seed, most)
-
-
-def check_storage(storage: str) -> None:
-    """Check that a storage can be one.
-
-    Raises:
-        ConfigError: If it is neither a file of a known kind nor a URL.
-    """
-    if "://" not in storage and Path(storage).suffix not in (".db", ".sqlite", ".journal", ".log"):
-        raise ConfigError(
-            "This storage cannot be used.",
-            expected="FILE.db (SQLite), FILE.journal (journal), or a URL such as postgresql://USER@HOST/NAME",
-            got=f"storage={storage}",
-            remedy=f"write storage={storage}.db, say",
-        )
+        raise tell_unusable(storage, fault) from fault
+    return SweepStudy(sweep, study, seed, most, dead_hosts)
 
 
 def as_distribution(parameter: Parameter) -> BaseDistribution:
@@ -286,77 +301,39 @@ def describe_fault(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(_FAULT, ""))
 
 
+def find_run(trial: FrozenTrial) -> str:
+    """Give where a trial's run lies; empty where it is not known."""
+    return str(trial.user_attrs.get(_RUN, ""))
+
+
 def _make_pruner(sweep: SweepFile, stopping: str, epochs: int) -> optuna.pruners.BasePruner:
+    """Give what stops trials early.
+
+    W&B's hyperband has one ladder of bands, min_iter x eta^k, at each of which a trial goes on that is among the best 1 / eta so far.
+    That is Optuna's ``SuccessiveHalvingPruner``; its ``HyperbandPruner`` draws one of several ladders for each trial instead, most of
+    which begin later. What differs: of n values at a band W&B lets int(n / eta) + 1 go on, here n // eta (the best alone, while
+    there are fewer than eta); W&B asks again after each further epoch, here a trial is asked once per band; bands that are counted
+    down from max_iter and s are rounded to a ladder upwards from the lowest.
+    """
     if stopping == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(epochs // 5, 1))
     if stopping == "hyperband" and sweep.hyperband is not None:
-        most = max(sweep.hyperband.max_epochs or epochs, sweep.hyperband.min_epochs)
-        return optuna.pruners.HyperbandPruner(sweep.hyperband.min_epochs, most, sweep.hyperband.eta)
+        return optuna.pruners.SuccessiveHalvingPruner(sweep.hyperband.min_epochs, reduction_factor=sweep.hyperband.eta)
     return optuna.pruners.NopPruner()
-
-
-def _open_storage(storage: str) -> optuna.storages.BaseStorage:
-    check_storage(storage)
-    try:
-        if "://" in storage:
-            return optuna.storages.RDBStorage(storage)
-        path = Path(storage)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix in (".db", ".sqlite"):
-            return optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
-        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-    except Exception as fault:  # whatever the database's driver raises, a missing driver among it
-        raise _unreadable(storage, fault) from fault
-
-
-def _unreadable(storage: str, fault: Exception) -> DataError:
-    return DataError(
-        "The sweep's storage cannot be used.",
-        expected="a storage that Optuna made, or a place where one can be made",
-        got=f"{storage}: {type(fault).__name__}: {(str(fault).splitlines() or [''])[0]}",
-        remedy="name another one: storage=FILE.db",
-    )
 
 
 def _another_sweep(storage: str, name: str, others: list[str]) -> ConfigError:
     return ConfigError(
         "The storage holds another sweep.",
         expected=f"a storage of '{name}', or none yet",
-        got=f"{storage} with {', '.join(sorted(others))}",
+        got=f"{hide_password(storage)} with {', '.join(sorted(others))}",
         remedy="name another file: storage=FILE.db",
     )
 
 
-def _name_holder() -> str:
-    return f"{socket.gethostname()} {os.getpid()} {_read_start(os.getpid())}"
-
-
-def _is_abandoned(trial: FrozenTrial) -> bool:
-    """Tell whether the process of a running trial is gone; of another machine's nothing is known."""
-    host, _, rest = str(trial.user_attrs.get(_HOLDER, "")).partition(" ")
-    pid, _, start = rest.partition(" ")
-    if not host:
-        return True
-    return host == socket.gethostname() and not (pid.isdecimal() and _read_start(int(pid)) == start)
-
-
-def _read_start(pid: int) -> str:
-    """Give when a process began, which tells it from a later one with its number; empty where there is none."""
-    try:
-        # the name, in brackets, may hold spaces; the start is the 22nd field of all
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if fields[0] == "Z" else fields[19]
-    except OSError:
-        pass
-    if Path("/proc/self").exists():
-        return ""
-    try:  # no /proc: whether it lives is all that can be known
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except OSError:
-        return "alive"
-    return "alive"
+def _point_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Give a trial's parameters, also where it was queued with them and has not asked for them yet."""
+    return dict(trial.system_attrs.get("fixed_params") or trial.params)
 
 
 def _compare(before: Any, now: Any, place: str = "") -> Iterator[str]:

@@ -16,8 +16,8 @@ from ser_kd.sweeps.sweep_command import write_words
 class TrialBoard:
     """Gives one job for each trial that is missing.
 
-    A job's words are the metric, then those of ``ser-kd train``. The worker tells the metric after each epoch under its name,
-    with ``epoch``, and the trial's value as ``value``.
+    A job's words are the metric, then those of ``ser-kd train``. The worker tells the run's folder as ``run``, the metric after
+    each epoch under its name, with ``epoch`` and ``epochs``, and the trial's value as ``value``.
 
     Args:
         study: Where trials come from.
@@ -58,10 +58,14 @@ class TrialBoard:
 
     def note(self, job: Job) -> None:
         """Hear a running trial's progress; one that falls behind is marked as unwanted."""
-        metric = self.study.sweep.metric
-        if job.state is State.RUNNING and metric in job.progress and "epoch" in job.progress:
-            epoch = int(job.progress["epoch"])
-            job.is_unwanted |= self.study.is_behind(self._trials[job.name], epoch, job.progress[metric])
+        metric, told = self.study.sweep.metric, job.progress
+        if job.state is not State.RUNNING:
+            return
+        if "run" in told:
+            self.study.note_run(self._trials[job.name], str(told["run"]))
+        if metric in told and "epoch" in told:
+            is_behind = self.study.is_behind(self._trials[job.name], int(told["epoch"]), told[metric])
+            job.is_unwanted |= is_behind and told["epoch"] < told.get("epochs", math.inf)  # after the last epoch nothing is saved by it
 
     def settle(self, name: str, state: State, message: str = "") -> list[Job]:
         """Note how a trial ended; nothing else is left out because of it."""

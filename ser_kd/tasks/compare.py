@@ -121,7 +121,8 @@ def find_system(ledger: Ledger, name: str) -> tuple[RunEntry, ...]:
 
     Args:
         ledger: All runs.
-        name: ``experiment``, or ``experiment@digits``; without digits the one identity with finished runs is taken.
+        name: ``experiment``, or ``experiment@digits``; without digits the one identity with finished runs is taken, and trials
+            of sweeps are passed over where there are other runs.
 
     Returns:
         All its runs, whatever their status; at least one is finished.
@@ -139,9 +140,10 @@ def find_system(ledger: Ledger, name: str) -> tuple[RunEntry, ...]:
             remedy=suggest(experiment, known) or f"name another folder of runs: runs=FOLDER (searched: {ledger.root})",
         )
     identities: dict[str, list[RunEntry]] = {}
-    for entry in ledger.runs:
-        if entry.record.experiment == experiment:
-            identities.setdefault(entry.record.identity, []).append(entry)
+    runs = [entry for entry in ledger.runs if entry.record.experiment == experiment]
+    ordinary = [entry for entry in runs if not entry.record.sweep]
+    for entry in runs if digits or not ordinary else ordinary:
+        identities.setdefault(entry.record.identity, []).append(entry)
     fitting = {identity: runs for identity, runs in identities.items() if identity.startswith(digits)}
     finished = {identity: runs for identity, runs in fitting.items() if any(entry.record.status == "finished" for entry in runs)}
     if len(finished) == 1:

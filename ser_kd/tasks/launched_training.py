@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +93,14 @@ def _compose(words: Sequence[str]) -> DictConfig:
 
 
 def _train(config: DictConfig, words: Sequence[str], job: JobFolder) -> RunRecord:
-    from ser_kd.runtime.progress import StopWhere  # late: the launcher's process trains nothing
+    from ser_kd.runtime.process_start import join_processes  # late: the launcher's process trains nothing
+    from ser_kd.runtime.progress import StopWhere
     from ser_kd.tasks.run_execution import execute_run
     from ser_kd.tasks.training_run import prepare_run
 
-    prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *words]))
-    runs_root = Path(config.paths.runs)
-    job.tell_place(runs_root, prepared.folder.relative_to(runs_root).as_posix(), int(config.trainer.max_epochs))
-    prepared.watchers = [StopWhere(lambda: job.is_unwanted, StoppedEarlyError)]
-    return execute_run(prepared)
+    with join_processes(config.trainer) if job.is_own_process else nullcontext():
+        prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *words]))
+        runs_root = Path(config.paths.runs)
+        job.tell_place(runs_root, prepared.folder.relative_to(runs_root).as_posix(), int(config.trainer.max_epochs))
+        prepared.watchers = [StopWhere(lambda: job.is_unwanted, StoppedEarlyError)]
+        return execute_run(prepared)

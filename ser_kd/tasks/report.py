@@ -73,7 +73,7 @@ def run(arguments: list[str]) -> int:
     ledger = find_runs(asked.runs)
     chosen = ledger.select(asked.experiments)
     _check_finished(ledger, chosen, asked)
-    content = gather_content(chosen, find_experiment_roots(), resamples=asked.resamples, label=asked.label)
+    content = gather_content(chosen, find_experiment_roots(), resamples=asked.resamples, label=asked.label, out=asked.out)
     files = write_report(content, asked.out, made_at=datetime.now().strftime("%Y-%m-%d %H:%M"))
     _print_tables(content)
     for fault in content.faults:
@@ -112,7 +112,7 @@ def _check_finished(ledger: Ledger, chosen: Ledger, asked: ReportArguments) -> N
             got=",".join(asked.experiments),
             remedy=near or "leave experiments away to take them all",
         )
-    if not chosen.with_status("finished"):
+    if not chosen.with_status("finished") and not chosen.sweeps:
         failed, running = chosen.with_status("failed"), chosen.with_status("running")
         counts = [f"{len(failed)} failed", f"{len(running)} unfinished", f"{len(chosen.faults)} unreadable"]
         reasons = [f"{failed[0].name}: {failed[0].record.failure.splitlines()[0]}"] if failed and failed[0].record.failure else []
@@ -135,3 +135,5 @@ def _print_tables(content: ReportContent) -> None:
             console.show(render_plain(section.gain_table, width))
         if section.class_panel:
             console.show(render_plain(section.class_panel, width))
+    for sweep in content.sweeps:
+        console.show(render_plain(sweep.table, width))

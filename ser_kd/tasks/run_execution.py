@@ -26,10 +26,11 @@ from ser_kd.runtime.environment import describe_hardware, git_revision, installe
 from ser_kd.runtime.process_faults import is_broken_connection
 from ser_kd.runtime.process_group import compute_once, count_processes, is_first, wait_for_all
 from ser_kd.runtime.recording import now, read_record, write_predictions, write_record
-from ser_kd.runtime.tracking import end_tracking, make_loggers
+from ser_kd.runtime.tracking import end_tracking, make_loggers, name_sweep
 from ser_kd.storage.atomic import remove_parts, replace_file, write_text
 from ser_kd.storage.checkpoints import read_checkpoint
 from ser_kd.storage.locks import hold_folder
+from ser_kd.sweeps.job_folder import StoppedEarlyError
 from ser_kd.tasks.averaged_weights import settle_weights
 from ser_kd.tasks.checkpointed_fit import choose_epochs, fit_run
 from ser_kd.tasks.run_teacher import device_of
@@ -49,7 +50,7 @@ def execute_run(run: TrainingRun) -> RunRecord:
     found = compute_once(lambda: read_record(run.folder))
     if found is not None and found.status == "finished":
         console.note(f"found finished run {run.folder}: nothing to do")
-        return found
+        return _take_over_trial(run, found)
     resumed = compute_once((run.folder / "checkpoints" / "last.ckpt").is_file)
     module = run.make_module(with_weights=not resumed)  # whatever cannot work together is told before anything is written
     with hold_folder(run.folder, "trained") if is_first() else nullcontext():
@@ -76,7 +77,11 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
         _train_and_judge(run, module, record)
     except BaseException as fault:
         # an interrupted run stays 'running' and goes on next time; a broken one says why
-        if is_first() and isinstance(fault, Exception) and not is_broken_connection(fault):
+        if is_first() and isinstance(fault, StoppedEarlyError):
+            record.status = "stopped"
+            record.notes.append(f"stopped early by the sweep {record.sweep or 'it was a trial of'}")
+            write_record(run.folder, record)
+        elif is_first() and isinstance(fault, Exception) and not is_broken_connection(fault):
             record.status, record.failure = "failed", str(fault) or type(fault).__name__
             write_record(run.folder, record)
         raise
@@ -182,6 +187,7 @@ def _new_record(run: TrainingRun) -> RunRecord:
         git_revision=git_revision(Path(__file__).parent),
         command=run.command,
         started_at=now(),
+        sweep=name_sweep(run.config.get("sweep")),
     )
 
 
@@ -190,9 +196,20 @@ def _describe_processes(run: TrainingRun) -> dict[str, str]:
     return {"processes": str(count_processes()), "nodes": str(nodes), "precision": str(run.config.trainer.get("precision") or "32-true")}
 
 
+def _take_over_trial(run: TrainingRun, found: RunRecord) -> RunRecord:
+    """Let a sweep's trial be an ordinary run from now on where an ordinary command asks for it."""
+    if found.sweep and not name_sweep(run.config.get("sweep")):
+        console.note(f"it was a trial of the sweep {found.sweep} and is an ordinary run now")
+        found.sweep = ""
+        if is_first():
+            write_record(run.folder, found)
+    return found
+
+
 def _carry_over(found: RunRecord, record: RunRecord, resumed: bool) -> None:
     """Tell in the new record of an unfinished run what the old one knew of its beginning."""
     record.started_at = found.started_at or record.started_at
+    record.sweep = record.sweep if found.sweep else ""  # what was begun as an ordinary run is more than a trial
     record.notes = [note for note in found.notes if note.startswith("resumed")]
     if resumed:
         changed = "" if found.git_revision == record.git_revision else f", by the code of {record.git_revision} after {found.git_revision}"

@@ -9,10 +9,12 @@ keys of its own:
   trials=N              trials in all (run_cap of the file, else the whole grid)
   sampling_seed=0       seed of random and bayes
   early_terminate=NAME  hyperband (as the file says), median or none
+  take_over=HOST        take up the trials that a dead machine held (its name is told), or those of all others (all)
   dry_run=true          check everything, list the trials and stop
 
 All other words are those of ser-kd train and hold for every trial; they take the place of the same keys in the file's command. Each trial
-is an ordinary run: finished ones are found, interrupted ones go on. The same command goes on where it was stopped.
+is a run folder: finished ones are found, interrupted ones go on. The same command goes on where it was stopped; on several machines with
+one PostgreSQL storage and one folder of runs it shares the trials. Reports and teachers pass over trials until ser-kd train asks for one.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ser_kd.contracts.sweep_record import name_sweep_file
 from ser_kd.runtime import console
 from ser_kd.runtime.job_lines import JobLines
 from ser_kd.runtime.recording import NOT_SCIENCE, NOT_SCIENCE_WITHIN
@@ -31,7 +34,6 @@ from ser_kd.tasks.sweep_words import SweepWords, read_words
 
 if TYPE_CHECKING:
     from ser_kd.sweeps.jobs import Job
-    from ser_kd.sweeps.study import SweepStudy
     from ser_kd.sweeps.sweep_file import SweepFile
 
 _BAYES_AT_ONCE = 4
@@ -45,28 +47,34 @@ def run(arguments: list[str]) -> int:
         arguments: The words.
 
     Returns:
-        0 where every trial is finished or was stopped early, else 1.
+        0 where every trial is finished, was stopped early, or is being trained by another process; else 1.
 
     Raises:
         ConfigError: If words, file and storage cannot work together.
     """
     settings, words = take_launcher_words(arguments)
     asked, sweep, config = read_words(words)
-    from ser_kd.sweeps.study import check_storage, open_study  # late: torch and optuna take seconds to import
+    from ser_kd.sweeps.study import open_study  # late: torch and optuna take seconds to import
+    from ser_kd.sweeps.study_record import make_record
     from ser_kd.sweeps.trial_board import TrialBoard
+    from ser_kd.sweeps.trial_storage import check_storage, hide_password, open_storage
     from ser_kd.tasks.launched_training import read_demand, train_trial
     from ser_kd.tasks.launchers import plan_launch
+    from ser_kd.tasks.sweep_checks import check_trials
+    from ser_kd.tasks.sweep_results import SweepNotes, show_results
 
     runs_root = Path(config.paths.runs)
     name = sweep.name or f"{asked.path.absolute().parent.name}/{asked.path.stem}"
-    storage = asked.storage or str(runs_root / "sweeps" / f"{name.replace('/', '-')}.db")
+    storage = asked.storage or str(runs_root / "sweeps" / f"{name_sweep_file(name)}.db")
     check_storage(storage)
     stopping = asked.early_terminate or ("hyperband" if sweep.hyperband else "none")
     if asked.workers is None and sweep.method == "bayes" and isinstance(settings, SlurmSettings):
         asked.workers = _BAYES_AT_ONCE
     launch = plan_launch(settings, [read_demand(config)], asked.workers, _count_trials(sweep, asked), "sweep")
-    console.table([*_describe(sweep, asked, stopping), ("storage", storage), *launch.describe()])
-    _try_first(config, asked.words)
+    console.table([*_describe(sweep, asked, stopping), ("storage", hide_password(storage)), *launch.describe()])
+    if "://" in storage and not asked.dry_run:
+        open_storage(storage)  # a database that does not answer is told before audio is decoded
+    check_trials(sweep, asked, config)
     if asked.dry_run:
         if sweep.method == "grid":
             console.columns(list(_short_names(sweep)), [[str(value) for value in point.values()] for point in sweep.list_points()])
@@ -74,12 +82,19 @@ def run(arguments: list[str]) -> int:
         return 0
     study = open_study(
         sweep, name, storage, describe_science(sweep, asked, stopping),
-        stopping=stopping, epochs=int(config.trainer.max_epochs), seed=asked.sampling_seed, most=asked.trials,
+        stopping=stopping, epochs=int(config.trainer.max_epochs), seed=asked.sampling_seed, most=asked.trials, dead_hosts=asked.take_over,
     )  # fmt: skip
     for trial in study.list_foreign():
-        console.warn(f"trial {trial.number} is held by another process ({trial.user_attrs.get('holder')}) and left to it")
-    group = [] if any(word.startswith("logger.group=") for word in asked.words) else [f"logger.group={name}"]
-    board = TrialBoard(study, [*asked.words, *group])
+        holder = str(trial.user_attrs.get("holder", "that has just taken it"))
+        dead = f"; where that machine is down: take_over={holder.split()[0]}" if " " in holder else ""
+        console.warn(f"trial {trial.number} is held by another process ({holder}) and left to it{dead}")
+    marks = {"logger.group": name, "sweep": name}
+    given = {word.partition("=")[0] for word in asked.words}
+    board = TrialBoard(study, [*asked.words, *(f"{key}={value}" for key, value in marks.items() if key not in given)])
+    command = hide_password(shlex.join(["ser-kd", "sweep", *arguments]))
+    experiment = config.experiment or "own"
+    notes = SweepNotes(runs_root, lambda: make_record(study, experiment, asked.words, stopping=stopping, command=command))
+    notes.write()
     if board.jobs:
         launcher, logs = launch.make(train_trial, runs_root)
         console.note(f"{len(board.jobs)} of {study.planned} trials are to be done; their output is in {logs}")
@@ -89,12 +104,13 @@ def run(arguments: list[str]) -> int:
                 def notice(job: Job) -> None:
                     board.note(job)
                     lines.show(job)
+                    notes.notice(job)
 
                 launcher.run(board, notice)
         except KeyboardInterrupt:
             console.warn(f"stopped: {launch.describe_stop()}")
             raise
-    return _show_results(study, asked.words)
+    return show_results(notes.write(), storage)
 
 
 def describe_science(sweep: SweepFile, asked: SweepWords, stopping: str) -> dict[str, Any]:
@@ -118,13 +134,6 @@ def describe_science(sweep: SweepFile, asked: SweepWords, stopping: str) -> dict
     }
 
 
-def _try_first(config: Any, words: Sequence[str]) -> None:
-    """Read the data, find the teacher and build the model of the first trial, so that what fails for all fails once."""
-    from ser_kd.tasks.training_run import prepare_run
-
-    prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *words])).make_module(with_weights=False)
-
-
 def _count_trials(sweep: SweepFile, asked: SweepWords) -> int:
     cap = asked.trials if asked.trials is not None else sweep.run_cap
     return min(value for value in (sweep.count_points(), cap) if value is not None)
@@ -145,34 +154,3 @@ def _describe(sweep: SweepFile, asked: SweepWords, stopping: str) -> list[tuple[
 
 def _short_names(sweep: SweepFile) -> list[str]:
     return [parameter.name.removeprefix("objective.") for parameter in sweep.parameters]
-
-
-def _show_results(study: SweepStudy, words: Sequence[str]) -> int:
-    from ser_kd.sweeps.study import describe_fault
-    from ser_kd.sweeps.sweep_command import write_words
-    from ser_kd.sweeps.trial_board import show_value
-
-    sweep, trials, best = study.sweep, study.list_trials(), study.find_best()
-    names = [parameter.name for parameter in sweep.parameters]
-    states = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "running"}
-    rows = [
-        [str(trial.number), *(show_value(trial.params[name]) for name in names),
-         f"{trial.value:.4f}" if trial.state.name == "COMPLETE" and trial.value is not None else "",
-         states.get(trial.state.name, "waiting") + (", best" if best is not None and trial.number == best.number else "")]
-        for trial in trials if len(trial.params) == len(names)
-    ]  # fmt: skip
-    console.columns(["trial", *_short_names(sweep), sweep.metric, ""], rows)
-    failed = [trial for trial in trials if trial.state.name == "FAIL"]
-    for trial in failed:
-        console.warn(f"trial {trial.number} failed: {(describe_fault(trial).splitlines() or ['unknown'])[0]}")
-    if best is None or best.value is None:
-        console.warn("no trial is finished")
-        return 1
-    console.heading(f"best: trial {best.number}, {sweep.metric} {best.value:.4f}")
-    chosen = {name: best.params[name] for name in names}
-    console.show(shlex.join(["ser-kd", "train", *words, *write_words(chosen)]))
-    done = sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
-    if failed or done < study.planned:
-        console.warn(f"{max(study.planned - done, len(failed))} of {study.planned} trials are missing; the same command tries them again")
-        return 1
-    return 0

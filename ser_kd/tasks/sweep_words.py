@@ -20,7 +20,7 @@ from ser_kd.runtime.yaml_files import read_plain_yaml
 from ser_kd.sweeps.sweep_command import write_words
 from ser_kd.sweeps.sweep_file import SweepFile, read_sweep
 
-OWN_KEYS = ("workers", "storage", "trials", "sampling_seed", "early_terminate", "dry_run")
+OWN_KEYS = ("workers", "storage", "trials", "sampling_seed", "early_terminate", "take_over", "dry_run")
 STOPPING = ("hyperband", "median", "none")
 _MOST_TRIED = 12
 """So many values of one parameter are composed before the first trial."""
@@ -38,7 +38,9 @@ class SweepWords:
         trials: Trials to do in all; None is what the file says.
         sampling_seed: Seed of random draws.
         early_terminate: ``hyperband``, ``median`` or ``none``; None is what the file says.
+        take_over: Machines whose running trials are taken up.
         dry_run: Whether the trials are only told.
+        tried: Configurations of a trial, one for each value of each parameter (the first dozen of each), with the words that differ.
     """
 
     path: Path
@@ -48,7 +50,9 @@ class SweepWords:
     trials: int | None = None
     sampling_seed: int = 0
     early_terminate: str | None = None
+    take_over: tuple[str, ...] = ()
     dry_run: bool = False
+    tried: list[tuple[list[str], DictConfig]] = field(default_factory=list)
 
 
 def read_words(arguments: Sequence[str]) -> tuple[SweepWords, SweepFile, DictConfig]:
@@ -75,11 +79,11 @@ def read_words(arguments: Sequence[str]) -> tuple[SweepWords, SweepFile, DictCon
                     remedy="leave it out of the words, or out of the file's parameters")
         for parameter in sweep.parameters if parameter.name in given
     ]  # fmt: skip
-    config, faults_of_values = _try_values(sweep, asked.words) if sweep.train_words else (None, [])
+    asked.tried, faults_of_values = _try_values(sweep, asked.words) if sweep.train_words else ([], [])
     raise_faults(faults + faults_of_values)
-    if config is None:
+    if not asked.tried:
         raise ConfigError("The sweep trains nothing.", expected="experiments=NAME in its command", got=str(asked.path))
-    return asked, sweep, config
+    return asked, sweep, asked.tried[0][1]
 
 
 def _split(arguments: Sequence[str]) -> tuple[SweepWords, list[ConfigError]]:
@@ -117,6 +121,7 @@ def _split(arguments: Sequence[str]) -> tuple[SweepWords, list[ConfigError]]:
         faults.append(
             ConfigError("dry_run is true or false.", expected="true or false", got=values["dry_run"], remedy="write dry_run=true")
         )
+    asked.take_over = tuple(host for host in values.get("take_over", "").split(",") if host)
     asked.dry_run = values.get("dry_run", "").lower() == "true"
     return asked, faults
 
@@ -174,21 +179,22 @@ def _join_words(of_file: Sequence[str], own: Sequence[str]) -> list[str]:
     return [*(word for word in of_file if _key_of(word) not in replaced), *own]
 
 
-def _try_values(sweep: SweepFile, words: Sequence[str]) -> tuple[DictConfig | None, list[ConfigError]]:
+def _try_values(sweep: SweepFile, words: Sequence[str]) -> tuple[list[tuple[list[str], DictConfig]], list[ConfigError]]:
     """Compose a trial, and one for each further value; all unknown keys are told by the first."""
     first = {parameter.name: parameter.list_ends()[0] for parameter in sweep.parameters}
     try:
-        config = _compose(words, first)
+        tried = [(write_words(first), _compose(words, first))]
     except ConfigError as fault:
-        return None, [fault]
+        return [], [fault]
     faults = []
     for parameter in sweep.parameters:
         for value in parameter.list_ends()[1:_MOST_TRIED]:
+            changed = {parameter.name: value}
             try:
-                _compose(words, {**first, parameter.name: value})
+                tried.append((write_words(changed), _compose(words, {**first, **changed})))
             except ConfigError as fault:
                 faults.append(fault)
-    return config, faults
+    return tried, faults
 
 
 def _compose(words: Sequence[str], values: dict[str, object] | dict) -> DictConfig:

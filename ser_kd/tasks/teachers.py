@@ -125,17 +125,22 @@ def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed:
         command: Command line that would train it, for the message.
         exact_seed: Take no other seed.
 
+    Trials of sweeps are passed over: they are runs of the same experiment in many configurations.
+
     Raises:
         ConfigError: If there is none, or several configurations of it.
     """
     folders = sorted(runs_root.glob(f"{experiment}/*/fold={fold.fold}/seed={seed if exact_seed else '*'}"))
-    records = [(folder, record) for folder in folders if (record := read_record(folder)) is not None and record.status == "finished"]
+    finished = [(folder, record) for folder in folders if (record := read_record(folder)) is not None and record.status == "finished"]
+    records = [(folder, record) for folder, record in finished if not record.sweep]
     withheld = fold.to_record().withheld
     same_rules = [(folder, record) for folder, record in records if record.protocol.fingerprint == fold.fingerprint]
     fitting = [(folder, record) for folder, record in same_rules if record.protocol.withheld == withheld]
     if not fitting:
         others = len(records) - len(same_rules)
         reasons = [f"{others} finished under another protocol or on other clips"] if others else []
+        trials = len(finished) - len(records)
+        reasons += [f"{trials} finished as trials of sweeps, which teach only by name (teacher.run=FOLDER)"] if trials else []
         if same_rules:
             reasons.append(f"{len(same_rules)} finished with other speakers withheld")
         raise ConfigError(

@@ -41,7 +41,7 @@ def _is_unfinished(folder: Path) -> bool:
         record = read_record(folder)
     except DataError:
         return False
-    return record is not None and record.status != "finished"
+    return record is not None and record.status != "finished" and not record.sweep  # of trials there are many
 
 
 def _compare(before: Any, after: DictConfig) -> Iterator[str]:

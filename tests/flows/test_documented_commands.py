@@ -83,7 +83,9 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
         line = words[1:]
         for written, place in places.items():
             line = [word.replace(written, place) for word in line]
-        quick = {"train": QUICK, "cache-teacher": QUICK, "export": QUICK_EXPORT, "benchmark": QUICK_BENCHMARK}.get(words[1], [])
+        quick = {"train": QUICK, "cache-teacher": QUICK, "sweep": QUICK, "export": QUICK_EXPORT, "benchmark": QUICK_BENCHMARK}.get(
+            words[1], []
+        )
         if any(word.startswith("experiments=wav_to_mfcc") for word in line):
             quick = [*quick, *QUICK_CLIP]
         typed = {word.partition("=")[0]: word for word in [*line, *quick]}

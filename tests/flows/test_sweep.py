@@ -1,19 +1,22 @@
-"""A sweep in worker processes: killed and gone on with, no trial repeated; and the lines that wandb's agent makes of the same file."""
+"""A sweep in worker processes: killed and gone on with, no trial repeated; and what wandb's agent does with the shipped file."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+from wandb import wandb_agent
 
+from ser_kd.contracts.records import RunRecord
 from tests.flows.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -24,8 +27,12 @@ SWEEP = {
     "name": "flow/sweep",
     "method": "grid",
     "metric": {"name": "validation/ua", "goal": "maximize"},
-    "parameters": {"objective.temperature": {"values": [1.0, 2.0]}, "objective.alpha": {"values": [0.1, 0.9]}},
-    "command": ["${env}", "ser-kd", "train", "experiments=demo/distilled", "fold=0", "${args_no_hyphens}"],
+    "parameters": {
+        "objective.temperature": {"values": [1.0, 2.0]},
+        "objective.alpha": {"values": [0.5]},
+        "objective.beta": {"values": [0.0, 1.0]},
+    },
+    "command": ["${env}", "ser-kd", "train", "experiments=demo/distilled", "objective=ce_kl_rkd", "fold=0", "${args_no_hyphens}"],
 }
 
 
@@ -47,13 +54,19 @@ def teacher(ser_kd, words: list[str]) -> None:
     assert code == 0, errors
 
 
-def agents_command(content: dict, values: dict[str, object]) -> list[str]:
-    """The command that wandb's agent would start for a trial."""
-    macros = {**create_sweep_command_args({"args": {name: {"value": value} for name, value in values.items()}}), "env": ["/usr/bin/env"]}
-    command: list[str] = []
-    for word in create_sweep_command(list(content["command"])):
-        command += macros[word[2:-1]] if word.startswith("${") else [word]
-    return command
+def start_as_agent(content: dict, values: dict[str, object], monkeypatch: pytest.MonkeyPatch, folder: Path) -> dict:
+    """What wandb's agent would start for a trial: its own code, up to the process."""
+    started: list[dict] = []
+    monkeypatch.chdir(folder)  # it writes the trial's parameters below wandb/
+    monkeypatch.setattr(wandb_agent, "AgentProcess", lambda **given: started.append(given) or SimpleNamespace())
+    for name in ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):
+        monkeypatch.setenv(name, "")  # it sets them, which ends with the test
+    monkeypatch.setenv("WANDB_SWEEP_ID", "swp1")
+    agent = SimpleNamespace(_in_jupyter=False, _sweep_command=list(content["command"]), _function=None, _forward_signals=False,
+                            _run_processes={})  # fmt: skip
+    command = {"run_id": "run1", "program": content["program"], "args": {name: {"value": value} for name, value in values.items()}}
+    wandb_agent.Agent._command_run(agent, command)
+    return started[0]
 
 
 def trials(workplace: Path) -> list[optuna.trial.FrozenTrial]:
@@ -82,10 +95,32 @@ def test_killed_it_goes_on_and_repeats_no_trial(workplace: Path, ser_kd, file: s
     assert len(records()) == 4
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert "best: trial" in output
-    assert "ser-kd train experiments=demo/distilled fold=0" in output
+    assert "ser-kd train experiments=demo/distilled objective=ce_kl_rkd fold=0" in output
+    assert "optuna-dashboard sqlite:///" in output
     code, output, errors = ser_kd("sweep", file, *words)
     assert code == 0, errors
     assert "best: trial" in output
+
+
+def test_the_report_shows_the_response_surface_and_keeps_trials_apart(workplace: Path, ser_kd, words: list[str]) -> None:
+    record = json.loads((workplace / "swept" / "sweeps" / "flow-sweep.json").read_text())
+    folders = [workplace / "swept" / trial["run"] for trial in record["trials"]]
+    assert len(set(folders)) == 4
+    assert {json.loads((folder / "record.json").read_text())["sweep"] for folder in folders} == {"flow/sweep"}
+    code, output, errors = ser_kd("report", str(workplace / "swept"), f"out={workplace / 'told'}", "resamples=200")
+    assert code == 0, errors
+    assert "Sweep flow/sweep" in output
+    page = (workplace / "told" / "report.md").read_text()
+    assert "| demo/distilled |" not in page
+    assert all(os.path.relpath(folder, workplace / "told") in page for folder in folders)
+    assert (workplace / "told" / "figures" / "sweep_flow-sweep_objective.temperature_objective.beta.png").is_file()
+    shown = record["best_command"].split()[1:]
+    code, output, errors = ser_kd(*shown)
+    assert code == 0, errors
+    assert "is an ordinary run now" in errors + output
+    code, output, errors = ser_kd("report", str(workplace / "swept"), f"out={workplace / 'told'}", "resamples=200")
+    assert code == 0, errors
+    assert (workplace / "told" / "leaderboard.csv").read_text().count("demo/distilled") == 1
 
 
 def test_what_changed_since_is_told(ser_kd, file: str, words: list[str]) -> None:
@@ -95,13 +130,56 @@ def test_what_changed_since_is_told(ser_kd, file: str, words: list[str]) -> None
     assert "words.trainer.max_epochs unset -> 1" in errors
 
 
-def test_the_line_that_wandbs_agent_makes_is_accepted(workplace: Path, ser_kd, words: list[str], teacher: None) -> None:
-    content = yaml.safe_load((ROOT / "experiments/demo/sweeps/temperature_alpha.yaml").read_text())
-    command = agents_command(content, {name: part["values"][0] for name, part in content["parameters"].items()})
+def test_what_wandbs_agent_starts_for_the_shipped_file_trains(
+    workplace: Path, words: list[str], teacher: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = yaml.safe_load((ROOT / "experiments/demo/sweeps/temperature_alpha_beta.yaml").read_text())
+    started = start_as_agent(content, {name: part["values"][-1] for name, part in content["parameters"].items()}, monkeypatch, tmp_path)
+    command = started["command"]
     assert command[:3] == ["/usr/bin/env", "ser-kd", "train"]
-    code, output, errors = ser_kd(*command[2:], *words, "dry_run=true")
+    assert command[-3:] == ["objective.temperature=4.0", "objective.alpha=0.5", "objective.beta=1.0"]
+    small = [word for word in words if not word.startswith(("logger=", "paths."))]
+    places = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "WANDB_MODE": "offline",
+        "SER_KD_RUNS": str(workplace / "swept"),
+        "SER_KD_CACHE": str(workplace / "cache"),
+    }
+    done = subprocess.run([*command, *small], cwd=tmp_path, env={**started["env"], **places}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = [RunRecord.from_json(path.read_text()) for path in (workplace / "swept").glob("demo/distilled/*/fold=0/seed=0/record.json")]
+    (record,) = [record for record in records if record.sweep == "wandb/swp1"]
+    assert record.status == "finished"
+    assert record.objective["temperature"] == 4.0
+
+
+def test_a_trial_that_was_stopped_early_says_so_and_goes_on_when_asked_for(workplace: Path, ser_kd) -> None:
+    runs = workplace / "stopped"
+    content = {
+        **SWEEP,
+        "name": "flow/stopped",
+        "parameters": {"optimizer.lr": {"values": [0.01, 0.0]}},
+        "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2},
+        "command": ["${env}", "ser-kd", "train", "experiments=demo/student", "fold=0", "trainer.max_epochs=12", "${args_no_hyphens}"],
+    }
+    path = workplace / "stopped.yaml"
+    path.write_text(yaml.safe_dump(content))
+    code, output, errors = ser_kd("sweep", str(path), *SMALL, f"paths.runs={runs}", "workers=1")
+    assert code == 0, output + errors
+    record = json.loads((runs / "sweeps" / "flow-stopped.json").read_text())
+    assert [trial["state"] for trial in record["trials"]] == ["finished", "stopped early"]
+    folder = runs / record["trials"][1]["run"]
+    stopped = RunRecord.from_json((folder / "record.json").read_text())
+    assert (stopped.status, stopped.sweep) == ("stopped", "flow/stopped")
+    code, output, errors = ser_kd("report", str(runs), f"out={workplace / 'told'}", "resamples=200")
     assert code == 0, errors
-    assert "dry run: nothing was trained" in output
+    assert "stopped early" in (workplace / "told" / "report.md").read_text()
+    line = ["experiments=demo/student", "fold=0", "trainer.max_epochs=12", "optimizer.lr=0.0"]
+    code, output, errors = ser_kd("train", *line, *SMALL, f"paths.runs={runs}")
+    assert code == 0, errors
+    assert "goes on from its last checkpoint" in output + errors
+    finished = RunRecord.from_json((folder / "record.json").read_text())
+    assert (finished.status, finished.sweep, finished.epochs["run"]) == ("finished", "", 12)
 
 
 def test_without_its_teacher_nothing_begins(workplace: Path, ser_kd, file: str) -> None:

@@ -25,6 +25,7 @@ def _load(name: str):
 
 fake_runs = _load("fake_runs")
 _load("fake_benchmark")
+_load("fake_sweeps")
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,12 @@ import optuna
 import pytest
 
 from ser_kd.contracts.errors import ConfigError, DataError
-from ser_kd.sweeps.study import SweepStudy, check_storage, open_study
+from ser_kd.contracts.sweep_record import SweepTrial
+from ser_kd.sweeps import holders, study
+from ser_kd.sweeps.study import SweepStudy, open_study
+from ser_kd.sweeps.study_record import make_record
 from ser_kd.sweeps.sweep_file import Hyperband, Parameter, SweepFile
+from ser_kd.sweeps.trial_storage import check_storage
 
 GRID = SweepFile("s", "grid", "validation/ua", True, (Parameter("a", (2, 1)), Parameter("b", ("x", "y", "z"))), ("fold=0",))
 RANDOM = dataclasses.replace(
@@ -25,6 +29,16 @@ Open = Callable[..., SweepStudy]
 @pytest.fixture(params=["kept.db", "kept.journal"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "deep" / request.param)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "_SETTLE_S", 0.0)
+
+
+def best_of(opened: SweepStudy) -> SweepTrial | None:
+    record = make_record(opened, "demo/distilled", ["fold=0"], stopping="none", command="ser-kd sweep s")
+    return next((trial for trial in record.trials if trial.number == record.best), None)
 
 
 def opened(storage: str, sweep: SweepFile = GRID, name: str = "s", **changes: Any) -> SweepStudy:
@@ -74,11 +88,13 @@ def test_it_goes_on_where_it_was_killed_and_takes_the_running_trial_up_under_its
     assert drawn(second) == list(GRID.list_points())[2:]
 
 
-def test_a_trial_that_dies_before_it_has_parameters_gets_those_of_its_point(tmp_path: Path) -> None:
+def test_a_trial_that_dies_before_it_has_parameters_gets_those_of_its_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = str(tmp_path / "kept.journal")
     first = opened(storage)
     first._enqueue_next_point()
-    first.study.ask()  # and the process dies
+    first.study.ask()  # and the process dies, or is about to name itself
+    assert opened(storage)._orphans == []
+    monkeypatch.setattr(holders, "_SETTLING_S", 0.0)  # a minute later
     assert drawn(opened(storage)) == list(GRID.list_points())
 
 
@@ -91,6 +107,21 @@ def test_what_a_living_process_runs_is_left_to_it(tmp_path: Path) -> None:
     held.set_user_attr("holder", "another_machine 1 1")
     assert [trial.number for trial in other.list_foreign()] == [held.number]
     assert drawn(other) == list(GRID.list_points())[1:]
+
+
+def test_a_dead_machines_trials_are_taken_over_where_its_name_is_given(storage: str) -> None:
+    first = opened(storage)
+    held = first.take()
+    assert held is not None
+    held.set_user_attr("holder", "another_machine 1 1")
+    assert opened(storage, dead_hosts=("a_third",))._orphans == []
+    for hosts in (("another_machine",), ("all",)):
+        again = opened(storage, dead_hosts=hosts)
+        assert not again.list_foreign()
+        taken = again.take()
+        assert taken is not None
+        assert taken.number == held.number
+        held.set_user_attr("holder", "another_machine 1 1")
 
 
 def test_two_processes_share_a_study(tmp_path: Path) -> None:
@@ -160,10 +191,10 @@ def test_more_trials_can_be_added(tmp_path: Path) -> None:
 def test_the_best_is_the_first_with_the_best_value(tmp_path: Path) -> None:
     for goal, best in ((True, 1), (False, 0)):
         study = opened(str(tmp_path / f"{goal}.journal"), dataclasses.replace(GRID, maximize=goal))
-        assert study.find_best() is None
+        assert best_of(study) is None
         for value in (0.1, 0.9, 0.9, 0.1, 0.5, 0.5):
             study.finish(study.take(), value)  # type: ignore[arg-type]
-        found = study.find_best()
+        found = best_of(study)
         assert found is not None
         assert found.number == best
 
@@ -185,7 +216,7 @@ def test_trials_that_fall_behind_are_stopped(tmp_path: Path, stopping: str) -> N
             study.finish(trial, quality)
     assert bool(stopped) == (stopping != "none")
     assert 0 not in stopped
-    best = study.find_best()
+    best = best_of(study)
     assert best is not None
     assert best.number == 0
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,20 +84,31 @@ def test_shipped_files_are_read_and_expand_as_wandbs_agent_expands_them(path: Pa
     sweep, faults = read_sweep(content, {})
     assert sweep is not None
     assert not faults
-    point = next(iter(sweep.list_points()))
+    point = {parameter.name: parameter.list_ends()[0] for parameter in sweep.parameters}
     theirs = create_sweep_command_args({"args": {name: {"value": value} for name, value in point.items()}})
     assert write_words(point) == theirs["args_no_hyphens"]
     command = create_sweep_command(list(content["command"]))
     assert [word for word in command if not word.startswith("${")] == ["ser-kd", "train", *sweep.train_words]
 
 
-def test_two_sweeps_are_shipped() -> None:
-    assert [path.stem for path in SHIPPED] == ["temperature_alpha", "temperature_alpha_beta"]
-    sizes = []
+def test_shipped_sweeps_have_the_trials_that_their_first_line_tells() -> None:
+    sizes = {}
     for path in SHIPPED:
         sweep, _ = read_sweep(yaml.safe_load(path.read_text()), {})
-        sizes.append(sweep.count_points() if sweep else 0)
-    assert sizes == [12, 27]
+        assert sweep is not None
+        trials = sweep.count_points() or sweep.run_cap
+        sizes[sweep.name] = trials
+        told = re.search(r"(\d+) (short )?trials", path.read_text().splitlines()[0])
+        assert told is None or int(told[1]) == trials
+        assert f"ser-kd sweep {sweep.name} " in path.read_text().splitlines()[1]
+    assert sizes == {
+        "demo/temperature_alpha_beta": 12,
+        "wav_to_mfcc/dkd_weights": 12,
+        "wav_to_mfcc/ensemble_temperature": 24,
+        "wav_to_mfcc/rkd_beta": 18,
+        "wav_to_mfcc/temperature_alpha_beta": 27,
+        "wav_to_mfcc/wide_grid": 48,
+    }
 
 
 def test_the_command_takes_variables_and_the_program() -> None:

@@ -36,13 +36,13 @@ def test_own_keys_are_read_and_the_others_take_the_place_of_the_files(write) -> 
 
 
 def test_shipped_sweeps_are_found_by_name_and_compose() -> None:
-    assert sorted(list_sweeps()) == ["demo/temperature_alpha", "wav_to_mfcc/temperature_alpha_beta"]
+    assert len(list_sweeps()) == 6
     for name in list_sweeps():
         asked, sweep, config = read_words([name])
         assert config.experiment in " ".join(asked.words)
         assert sweep.name == name
-    with pytest.raises(ConfigError, match="did you mean 'demo/temperature_alpha'"):
-        find_sweep("demo/temperature_alfa")
+    with pytest.raises(ConfigError, match="did you mean 'demo/temperature_alpha_beta'"):
+        find_sweep("demo/temperature_alfa_beta")
 
 
 def test_where_and_how_many_may_change_but_not_what_is_trained(write) -> None:
