@@ -66,18 +66,18 @@ def join_processes(node: DictConfig) -> Iterator[None]:
     _end(children, _FAREWELL_S)
 
 
-def check_alone(node: DictConfig, verb: str) -> None:
-    """Refuse a trainer of several processes where the verb cannot start them.
+def check_alone(node: DictConfig) -> None:
+    """Refuse a trainer of several processes where they have not been started: the verb cannot do it.
 
     Raises:
         ConfigError: If it asks for more than one.
     """
     if count_processes() == 1 and _may_be_several(node) and (wanted := make_bare_trainer(node).world_size) > 1:
         raise ConfigError(
-            f"{verb} trains each run in one process.",
+            "This verb trains each run in one process.",
             expected="a trainer with one device",
             got=f"{wanted} processes (trainer.devices={node.get('devices', 'auto')}, trainer.num_nodes={node.get('num_nodes', 1)})",
-            remedy="set trainer.devices=1, or train with 'ser-kd train', which shares one run among processes",
+            remedy="set trainer.devices=1, or use 'ser-kd train' or 'ser-kd cross-validate', which share one run among processes",
         )
 
 

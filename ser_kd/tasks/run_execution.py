@@ -25,6 +25,7 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
 from ser_kd.runtime.process_faults import is_broken_connection
 from ser_kd.runtime.process_group import compute_once, count_processes, is_first, wait_for_all
+from ser_kd.runtime.process_start import check_alone
 from ser_kd.runtime.recording import now, read_record, write_predictions, write_record
 from ser_kd.runtime.tracking import end_tracking, make_loggers, name_sweep
 from ser_kd.storage.atomic import remove_parts, replace_file, write_text
@@ -45,8 +46,10 @@ def execute_run(run: TrainingRun) -> RunRecord:
     run the first one decides what is found, writes and logs; all return the same record.
 
     Raises:
+        ConfigError: If the run wants several processes and this one is alone.
         DataError: If another process trains this run.
     """
+    check_alone(run.config.trainer)
     found = compute_once(lambda: read_record(run.folder))
     if found is not None and found.status == "finished":
         console.note(f"found finished run {run.folder}: nothing to do")

@@ -20,7 +20,6 @@ one PostgreSQL storage and one folder of runs it shares the trials. Reports and 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

@@ -31,7 +31,6 @@ from ser_kd.runtime.compilation import compile_in_place
 from ser_kd.runtime.memory import keep_freed_memory
 from ser_kd.runtime.paths import run_folder
 from ser_kd.runtime.process_group import count_processes, first_on_each_machine
-from ser_kd.runtime.process_start import check_alone
 from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import identify
 from ser_kd.runtime.tracking import choose_mode
@@ -128,8 +127,6 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
     _check_averaging(config)
-    if not config.dry_run:
-        check_alone(config.trainer, "This verb")
     check_shares(config.datamodule.batch_size, count_processes())
     cache = read_cache_spec(config)
     data: SpeechDataModule = build(
