@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 import traceback
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 from torch import distributed
@@ -15,13 +13,13 @@ from torch import distributed
 from ser_kd.contracts import errors
 from ser_kd.contracts.errors import SerKdError
 from ser_kd.runtime import console
-from ser_kd.runtime.process_group import count_processes, process_rank
+from ser_kd.runtime.process_group import count_processes, leave_group, process_rank
 
 _FAULT, _TOLD = "ser_kd/fault", "ser_kd/told"
 _LOOK_S = 5.0
 """How long a process whose partners left waits to hear why."""
-_ANSWER_S = 60.0
-"""How long another process waits for the first one to tell its fault."""
+_ANSWER_S = 10.0
+"""How long another process stays for the first one to tell its fault: torchrun would end that one as soon as this one ends."""
 _BROKEN = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "recvValue failed", "sendBytes failed")
 
 
@@ -39,12 +37,9 @@ def settle_fault(fault: BaseException) -> BaseException:
     is_own = isinstance(fault, SerKdError) or not is_broken_connection(fault)
     if process_rank() == 0:
         return _answer_own(fault) if is_own else _answer_others()
-    code = 2 if isinstance(fault, SerKdError) else 1
     if is_own:
         _publish(fault)
-    elif (found := _read(_LOOK_S)) is not None and "kind" in found:
-        code = 2
-    return SystemExit(code)
+    return SystemExit(2 if isinstance(fault, SerKdError) else 1)
 
 
 def is_broken_connection(fault: BaseException) -> bool:
@@ -76,20 +71,22 @@ def _answer_others() -> BaseException:
 
 
 def _publish(fault: BaseException) -> None:
-    """Leave a fault where the first process finds it, and stay until it was told; else tell it here."""
+    """Leave a fault where the first process finds it, and the group, so that nobody waits for this process any longer."""
     text: dict[str, Any] = {"rank": process_rank()}
     if isinstance(fault, SerKdError):
         text |= {"kind": type(fault).__name__, **{name: getattr(fault, name) for name in ("problem", "expected", "got", "remedy")}}
     else:
         text["trace"] = "".join(traceback.format_exception(fault))
-    try:
+    with suppress(Exception):  # the first process may be gone, and had its own reason to tell
         store = _store()
         store.set(_FAULT, json.dumps(text))
-        store.wait([_TOLD], timedelta(seconds=_ANSWER_S))
-    except Exception as silence:
-        if isinstance(silence, distributed.DistNetworkError):
-            return  # the first process is gone, and had its own reason to tell
-        print(text.get("trace") or str(fault), file=sys.__stderr__, flush=True)
+        if distributed.get_backend() == "gloo":  # NCCL may wait for the others when it is ended
+            leave_group()
+        begun = time.monotonic()
+        while time.monotonic() - begun < _ANSWER_S:
+            if store.check([_TOLD]):
+                return
+            time.sleep(0.1)
 
 
 def _read(patience_s: float) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.data.sampling import KeyedBatchSampler
+from ser_kd.data.sampling import KeyedBatchSampler, check_shares
 
 LENGTHS = [(i * 37) % 101 + 1 for i in range(100)]
 
@@ -36,14 +36,30 @@ def test_buckets_waste_less_padding() -> None:
     assert waste(True) < 0.3 * waste(False)
 
 
-def test_ranks_share_without_repeating() -> None:
-    parts = [KeyedBatchSampler(LENGTHS[:99], 8, seed=3, rank=rank, world_size=2) for rank in range(2)]
-    both = [index for part in parts for index in flat(part)]
-    assert sorted(both) == list(range(99))
-    one = KeyedBatchSampler(LENGTHS[:99], 16, seed=3)
-    assert [sorted(i for _, i in b) for b in one] == [
-        sorted([i for _, i in a] + [i for _, i in b]) for a, b in zip(*map(list, parts), strict=True)
-    ]
+@pytest.mark.parametrize(("clips", "processes"), [(99, 2), (98, 4), (97, 4)])
+@pytest.mark.parametrize("bucket", [False, True])
+def test_processes_share_the_batches_of_one(clips: int, processes: int, bucket: bool) -> None:
+    def batches(rank: int, of: int) -> list[list[tuple]]:
+        return list(KeyedBatchSampler(LENGTHS[:clips], 16, seed=3, bucket_by_length=bucket, rank=rank, world_size=of))
+
+    whole = batches(0, 1)
+    parts = [batches(rank, processes) for rank in range(processes)]
+    assert {len(part) for part in parts} == {len(whole)}
+    for batch, *shares in zip(whole, *parts, strict=True):
+        indices = [index for _, index in batch]
+        for share in shares:
+            assert {told for _, _, told in share} == {(len(batch), max(LENGTHS[index] for index in indices))}
+        if len(batch) < processes:
+            assert [[index for _, index, _ in share] for share in shares] == [indices] * processes
+        else:
+            assert [[index for _, index, _ in share] for share in shares] == [indices[rank::processes] for rank in range(processes)]
+
+
+def test_a_batch_that_cannot_be_shared_equally() -> None:
+    check_shares(16, 4)
+    for size, advice in ((6, 8), (2, 4)):
+        with pytest.raises(ConfigError, match=f"datamodule.batch_size={advice}"):
+            check_shares(size, 4)
 
 
 def test_balanced_draws_each_class_equally_often() -> None:

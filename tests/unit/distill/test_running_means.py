@@ -36,6 +36,19 @@ def test_processes_are_summed() -> None:
     assert means.finish(lambda part: part + other) == {"loss": 2.5}
 
 
+def test_what_a_checkpoint_holds_of_all_processes_is_counted_once() -> None:
+    here, there = RunningMeans(), RunningMeans()
+    here.add({"loss": torch.tensor(1.0)}, 1)
+    there.add({"loss": torch.tensor(3.0)}, 3)
+    other = there.state_dict()["sums"]["loss"]
+    kept = here.state_dict(lambda part: part + other)
+    first, second = RunningMeans(), RunningMeans()
+    first.load_state_dict(kept)
+    second.load_state_dict(kept, is_first=False)
+    rest = second.state_dict()["sums"]["loss"]
+    assert first.finish(lambda part: part + rest) == {"loss": 2.5}
+
+
 def test_it_holds_no_graph() -> None:
     means = RunningMeans()
     weight = torch.ones((), requires_grad=True)

@@ -105,6 +105,23 @@ def test_validation_decides_temperatures_and_weights() -> None:
     torch.testing.assert_close(calibrated.answer(clips(6)).members["good"].logits, good / temperature)
 
 
+def test_another_process_takes_over_what_was_fitted() -> None:
+    logits = [torch.eye(3)[[0, 1, 2, 0]] * size for size in (2.0, 1.0)]
+    logits[0][3] = logits[1][3] = torch.tensor([0.0, 3.0, 0.0])
+
+    def make() -> TeacherEnsemble:
+        return TeacherEnsemble(
+            [member(name, logits=part) for name, part in zip("ab", logits, strict=True)], CLASSES, "per_class", calibrate=True
+        )
+
+    fitted, other = make(), make()
+    fitted.fit([batch_of([0, 1, 2, 0])])
+    other.take_fit(fitted.give_fit())
+    assert other.give_fit() == fitted.give_fit()
+    assert [m.record.class_weights for m in other.members] == [m.record.class_weights for m in fitted.members]
+    assert torch.equal(other.answer(clips(4)).combined.logits, fitted.answer(clips(4)).combined.logits)
+
+
 def test_fitting_needs_validation_clips() -> None:
     with pytest.raises(ConfigError, match="validation clips"):
         TeacherEnsemble([member("a", logits=random_logits(0))], CLASSES, calibrate=True).fit([])

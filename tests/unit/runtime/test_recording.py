@@ -39,7 +39,8 @@ def changed(section: str, key: str | None, value: object) -> dict:
     [
         ("paths", "runs", "b"), ("corpus", "root", "/elsewhere"), ("datamodule", "workers", 4), ("datamodule", "cache_dir", "d"),
         ("trainer", "devices", 2), ("trainer", "accelerator", "gpu"), ("fold", None, 3), ("seed", None, 7), ("logger", "wandb", "online"),
-        ("experiment", None, "y"), ("teacher", "run", "somewhere"),
+        ("experiment", None, "y"), ("teacher", "run", "somewhere"), ("trainer", "strategy", "ddp"), ("trainer", "num_nodes", 2),
+        ("trainer", "sync_batchnorm", True), ("compile", None, True), ("batch_scope", None, "global"),
     ],
 )  # fmt: skip
 def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:
@@ -48,9 +49,15 @@ def test_what_changes_no_science_changes_no_identity(section: str, key: str | No
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("corpus", "speakers", 8), ("datamodule", "batch_size", 32), ("trainer", "max_epochs", 11), ("trainer", "precision", "bf16-mixed")],
+    [
+        ("corpus", "speakers", 8),
+        ("datamodule", "batch_size", 32),
+        ("trainer", "max_epochs", 11),
+        ("trainer", "precision", "bf16-mixed"),
+        ("batch_scope", None, ["process", 2]),
+    ],
 )
-def test_what_changes_the_science_changes_the_identity(section: str, key: str, value: object) -> None:
+def test_what_changes_the_science_changes_the_identity(section: str, key: str | None, value: object) -> None:
     assert identify(changed(section, key, value), "print", "t") != identify(CONFIG, "print", "t")
 
 

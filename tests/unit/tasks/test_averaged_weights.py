@@ -45,7 +45,7 @@ def settled(tmp_path: Path):
         torch.save({"state_dict": {**states[1], "else": torch.ones(2)}, "epoch": 5}, tmp_path / "best.ckpt")
         config = compose("train", ["corpus=demo", "trainer=cpu", *words])
         torch.manual_seed(0)
-        run = SimpleNamespace(config=config, data=SimpleNamespace(train_dataloader=make_batches().copy))
+        run = SimpleNamespace(config=config, data=SimpleNamespace(train_dataloader=lambda shared: make_batches()))
         record = SimpleNamespace(notes=[])
         kept = TopEpochs(dirpath=tmp_path)
         kept.best_k_models = {str(path): torch.tensor(0.5) for path in tmp_path.glob("top-*.ckpt")}
