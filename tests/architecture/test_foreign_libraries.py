@@ -123,7 +123,7 @@ import sys
 sys.argv = ["ser-kd", *{words!r}]
 from ser_kd.__main__ import main
 main()
-print(sorted({{"torch", "lightning", "pandas", "transformers", "matplotlib"}} & set(sys.modules)), file=sys.stderr)
+print(sorted({{"torch", "lightning", "pandas", "transformers", "matplotlib", "ray", "submitit"}} & set(sys.modules)), file=sys.stderr)
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stderr.splitlines()[-1] == "[]"
