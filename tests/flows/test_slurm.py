@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,12 @@ def find_ports(count: int) -> list[int]:
     return ports
 
 
+def wait_until(look: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not look() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Daemons of our own, ended with the tests."""
@@ -83,12 +89,10 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         munge = ["munged", "--force", "--foreground", *(f"--{key}={folder / name}" for key, name in names.items())]
         daemons = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in (munge, ["slurmctld", "-D"], ["slurmd", "-D"])]
         try:
-            for _ in range(150):
-                if "idle" in subprocess.run(["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True).stdout:
-                    break
-                time.sleep(0.2)
+            wait_until(lambda: "idle" in subprocess.run(["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True).stdout)
             yield folder
         finally:
+            wait_until(lambda: not list_jobs())  # or what watches over their steps stays behind
             for daemon in reversed(daemons):
                 daemon.terminate()
                 daemon.wait(timeout=30)
