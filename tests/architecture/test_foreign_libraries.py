@@ -22,14 +22,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "opensmile": ("frontends/egemaps.py",),
     "optuna": ("sweeps/",),
     "pandas": ("reports/",),
-    "ray": ("sweeps/",),
+    "ray": ("sweeps/launchers/",),
     "rich": ("runtime/",),
     "safetensors": ("storage/",),
     "scipy": ("data/", "functional/", "frontends/", "reports/"),
     "sklearn": ("frontends/enhancement.py",),
     "soundfile": ("storage/",),
     "soxr": ("storage/",),
-    "submitit": ("sweeps/",),
+    "submitit": ("sweeps/launchers/",),
     "timm": ("models/encoders/",),
     "torchaudio": ("frontends/", "transforms/"),
     "torchmetrics": ("metrics/",),
@@ -123,7 +123,7 @@ import sys
 sys.argv = ["ser-kd", *{words!r}]
 from ser_kd.__main__ import main
 main()
-print(sorted({{"torch", "lightning", "pandas", "transformers", "matplotlib"}} & set(sys.modules)), file=sys.stderr)
+print(sorted({{"torch", "lightning", "pandas", "transformers", "matplotlib", "ray", "submitit"}} & set(sys.modules)), file=sys.stderr)
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stderr.splitlines()[-1] == "[]"

@@ -68,6 +68,8 @@ def test_submitit_trains_in_jobs_of_its_own(workplace: Path, ser_kd, monkeypatch
         (["workers=4096"], "There are more workers than devices."),
         (["launcher=slurm", "launcher.nodes=2"], "another number of processes"),
         (["launcher=ray", "launcher.address=127.0.0.1:1"], "There is no Ray cluster at this address."),
+        (["launcher=ray", "launcher.address=somewhere"], "this is not HOST:PORT"),
+        (["launcher=ray"], "There is no Ray cluster at this address."),
     ],
 )
 def test_what_cannot_be_launched_is_told(workplace: Path, ser_kd, words: list[str], message: str) -> None:

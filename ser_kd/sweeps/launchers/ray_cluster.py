@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ser_kd.sweeps.job_folder import JobFolder
 from ser_kd.sweeps.job_process import do_job, write_output_to
 from ser_kd.sweeps.launchers.launched_jobs import Standing
 from ser_kd.sweeps.launchers.settings import Demand, RaySettings
+
+_KNOCK_S = 10.0
 
 
 class RayCluster:
@@ -89,14 +92,31 @@ class RayCluster:
 
 def _connect(address: str) -> None:
     try:
+        _check_reachable(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
         ray.init(address=address, include_dashboard=None if address != "local" else False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as fault:
+    except (OSError, RuntimeError, ValueError) as fault:
         raise ConfigError(
             "There is no Ray cluster at this address.",
             expected="auto, local or HOST:PORT of a cluster that runs ('ray start --head' starts one)",
             got=f"launcher.address={address}: {(str(fault).splitlines() or [''])[0]}",
             remedy="launcher.address=local starts one for as long as the command lasts",
         ) from fault
+
+
+def _check_reachable(address: str) -> None:
+    """Knock at HOST:PORT first, for Ray itself tries for many minutes.
+
+    Raises:
+        OSError: If nobody answers.
+        ValueError: If it is no such address.
+    """
+    host, _, port = address.rpartition(":")
+    if address in ("", "auto", "local"):
+        return
+    if not host or not port.isdecimal() or "/" in host:
+        raise ValueError("this is not HOST:PORT")
+    with socket.create_connection((host, int(port)), timeout=_KNOCK_S):
+        pass
 
 
 def _describe(resources: dict[str, float]) -> str:
