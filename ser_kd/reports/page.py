@@ -27,6 +27,7 @@ MOST_BYTES = 2_600_000
 
 _MOST_RUNS = 150
 _MOST_CHIPS = 40
+_WIDE_INCHES = 4.6
 _GROUPS = {
     "confusion": (
         "Who is taken for whom",
@@ -140,11 +141,13 @@ def _show_sweep(section: SweepSection, key: str, budget: Budget) -> dict[str, An
     for number, item in enumerate(section.figures):
         svg = draw_inline_svg(item.figure, f"{key}f{number}", f"{item.title}. {item.caption}")
         if budget.spend(svg):
-            figures.append({"title": item.title, "caption": item.caption, "svg": Markup(svg)})
+            wide = item.figure.get_size_inches()[0] > _WIDE_INCHES
+            figures.append({"title": item.title, "caption": item.caption, "svg": Markup(svg), "wide": wide})
     return {
         "name": section.record.name,
         "method": section.record.method,
         "headline": section.headline,
+        "lead": section.table.notes[0] if section.table.notes else "",
         "table": _show_table(section.table, links=section.links),
         "figures": figures,
     }

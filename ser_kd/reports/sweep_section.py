@@ -149,7 +149,7 @@ def _draw(record: SweepRecord, points: list[Point]) -> tuple[ReportFigure, ...]:
         at = f", at each {shorten_key(slices.name)}" if slices is not None else ""
         cells = is_choice(across) and is_choice(upwards)
         told = "n: finished trials, of those begun" if cells else "a dot is a point that was trained, a cross one without a value"
-        pooled = f" {others[0].upper()}{others[1:]} differ within." if rest and slices is None else ""
+        pooled = f" Pooled over {others}." if rest and slices is None else ""
         figures.append(
             ReportFigure(
                 f"{key}_{across.name}_{upwards.name}",

@@ -52,9 +52,9 @@ def open_storage(storage: str) -> BaseStorage:
         except ImportError as fault:
             raise ConfigError(
                 "The database's driver is not installed.",
-                expected="psycopg, for postgresql://",
+                expected="the package that SQLAlchemy names for this kind of URL",
                 got=f"storage={hide_password(storage)}: {str(fault).splitlines()[0]}",
-                remedy='pip install "ser-kd[postgresql]"',
+                remedy='pip install "ser-kd[postgresql]"' if storage.startswith("postgres") else "install it, or take postgresql://…",
             ) from fault
         except Exception as fault:  # SQLAlchemy's, or whatever the driver raises
             if attempt == _TRIES - 1 or not _is_race(fault):

@@ -29,6 +29,7 @@ _EXTRA_PURPOSES = {
     "demo": "ser-kd demo and corpus=demo need it",
     "opensmile": "only for eGeMAPS features",
     "dashboards": "only to watch searches",
+    "postgresql": "for sweeps that several machines share",
     "ray": "only for Ray clusters",
     "slurm": "only for SLURM clusters",
 }

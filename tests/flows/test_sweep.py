@@ -17,6 +17,9 @@ import yaml
 from wandb import wandb_agent
 
 from ser_kd.contracts.records import RunRecord
+from ser_kd.runtime.composition import compose
+from ser_kd.tasks.sweep_checks import list_metrics
+from ser_kd.tasks.training_run import prepare_run
 from tests.flows.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -39,7 +42,7 @@ SWEEP = {
 @pytest.fixture(scope="module")
 def file(workplace: Path) -> str:
     path = workplace / "sweep.yaml"
-    path.write_text(yaml.safe_dump(SWEEP))
+    path.write_text(yaml.safe_dump(SWEEP, sort_keys=False))
     return str(path)
 
 
@@ -180,6 +183,37 @@ def test_a_trial_that_was_stopped_early_says_so_and_goes_on_when_asked_for(workp
     assert "goes on from its last checkpoint" in output + errors
     finished = RunRecord.from_json((folder / "record.json").read_text())
     assert (finished.status, finished.sweep, finished.epochs["run"]) == ("finished", "", 12)
+
+
+def test_what_cannot_be_is_told_before_the_first_trial(workplace: Path, ser_kd, file: str, words: list[str]) -> None:
+    def tell(*further: str, **changes: object) -> str:
+        content = {**SWEEP, "command": [*SWEEP["command"][:3], "experiments=demo/student", "fold=0", "${args_no_hyphens}"],
+                   "parameters": {"objective.terms.cross_entropy.weight": {"values": [0.5, 1.0]}}, **changes}  # fmt: skip
+        path = workplace / "bad.yaml"
+        path.write_text(yaml.safe_dump(content))
+        code, output, errors = ser_kd("sweep", str(path), *words, *further)
+        assert code == 2, output + errors
+        assert "Traceback" not in errors
+        return errors
+
+    assert "did you mean 'optimizer.lr'" in tell(parameters={"optimizer.rl": {"values": [0.1]}})
+    out_of_range = tell(
+        parameters={"objective.terms.cross_entropy.weight": {"values": [0.5, -1.0]}, "optimizer.lr": {"values": [0.1, -2.0]}}
+    )
+    assert "The weight of 'cross_entropy' is negative" in out_of_range
+    assert "Invalid learning rate: -2.0" in out_of_range
+    assert "did you mean 'validation/ua'" in tell(metric={"name": "validation/au", "goal": "maximize"})
+    assert "The storage holds another sweep" in tell(f"storage={workplace / 'swept' / 'sweeps' / 'flow-sweep.db'}", name="flow/other")
+    (workplace / "none.db").write_bytes(b"no database at all" * 99)
+    assert "storage cannot be used" in tell(f"storage={workplace / 'none.db'}")
+
+
+def test_the_metrics_that_are_known_before_training_are_those_of_its_record(workplace: Path, words: list[str], ser_kd) -> None:
+    record = json.loads((workplace / "swept" / "sweeps" / "flow-sweep.json").read_text())
+    told = json.loads((workplace / "swept" / record["trials"][0]["run"] / "record.json").read_text())["metrics"]
+    config = compose("train", ["experiments=demo/distilled", "fold=0", *words])
+    module = prepare_run(config, config.experiment, "").make_module(with_weights=False)
+    assert {f"validation/{name}" for name in list_metrics(module)} == {name for name in told if name.startswith("validation/")}
 
 
 def test_without_its_teacher_nothing_begins(workplace: Path, ser_kd, file: str) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.sweep_record import SweepTrial
-from ser_kd.sweeps import holders, study
+from ser_kd.sweeps import holders, study, trial_storage
 from ser_kd.sweeps.study import SweepStudy, open_study
 from ser_kd.sweeps.study_record import make_record
 from ser_kd.sweeps.sweep_file import Hyperband, Parameter, SweepFile
-from ser_kd.sweeps.trial_storage import check_storage
+from ser_kd.sweeps.trial_storage import address_storage, check_storage, hide_password
 
 GRID = SweepFile("s", "grid", "validation/ua", True, (Parameter("a", (2, 1)), Parameter("b", ("x", "y", "z"))), ("fold=0",))
 RANDOM = dataclasses.replace(
@@ -221,6 +221,67 @@ def test_trials_that_fall_behind_are_stopped(tmp_path: Path, stopping: str) -> N
     assert best.number == 0
 
 
+def test_hyperband_is_one_ladder_on_which_the_best_of_each_band_go_on(tmp_path: Path) -> None:
+    sweep = dataclasses.replace(RANDOM, run_cap=18, hyperband=Hyperband(2, None, 2))
+    study = opened(str(tmp_path / "kept.journal"), sweep, stopping="hyperband", epochs=20)
+    values: dict[int, list[float]] = {2: [], 4: [], 8: [], 16: []}  # W&B's bands, min_iter x eta^k
+    for place in range(18):
+        quality = (7 * place % 18) / 18
+        trial = study.take()
+        assert trial is not None
+        for epoch in range(1, 21):
+            stops = study.is_behind(trial, epoch, quality)
+            if epoch in values:
+                values[epoch].append(quality)
+                kept = sorted(values[epoch], reverse=True)[: max(len(values[epoch]) // 2, 1)]
+                assert stops == (quality not in kept), (place, epoch)
+            else:
+                assert not stops
+            if stops:
+                study.stop_early(trial)
+                break
+        else:
+            study.finish(trial, quality)
+    assert [len(each) for each in values.values()] == sorted(map(len, values.values()), reverse=True)
+    assert len(values[16]) < len(values[2]) / 2
+
+
+def test_after_the_last_band_none_is_stopped(tmp_path: Path) -> None:
+    sweep = dataclasses.replace(RANDOM, hyperband=Hyperband(3, 9, 3))
+    study = opened(str(tmp_path / "kept.journal"), sweep, stopping="hyperband")
+    for value in (0.9, 0.1):
+        trial = study.take()
+        assert trial is not None
+        stops = [study.is_behind(trial, epoch, value if epoch >= 9 else 0.5) for epoch in range(1, 12)]
+        assert not any(stops)
+        study.finish(trial, value)
+
+
+def test_a_point_that_another_process_has_just_taken_is_not_taken_again(storage: str) -> None:
+    one, two = opened(storage), opened(storage)
+    one._enqueue_next_point()
+    held = one.study.ask()  # and has not asked for its parameters yet
+    held.set_user_attr("holder", "another_machine 1 1")
+    trial = two.take()
+    assert trial is not None
+    assert trial.params == list(GRID.list_points())[1]
+
+
+def test_two_processes_do_not_overshoot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = str(tmp_path / "kept.journal")
+    one, two = opened(storage, RANDOM, most=1), opened(storage, RANDOM, most=1)
+    ask, taken = two.study.ask, []
+
+    def ask_late() -> optuna.trial.Trial:
+        taken.append(one.take())  # between its counting and its asking
+        return ask()
+
+    monkeypatch.setattr(two.study, "ask", ask_late)
+    assert two.take() is None
+    assert taken[0] is not None
+    assert len(one.list_trials()) == 1
+
+
 def test_a_changed_sweep_is_refused_with_what_changed(storage: str) -> None:
     opened(storage)
     with pytest.raises(ConfigError, match=r"words\.fold 0 -> 1"):
@@ -238,6 +299,42 @@ def test_another_sweeps_storage_is_refused(storage: str) -> None:
     strange.add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(ConfigError, match="The storage holds another sweep"):
         opened(str(Path(storage).parent / "strange.db"))
+
+
+def test_a_password_stays_hidden() -> None:
+    assert hide_password("postgresql://me:a:b@c@host:5432/x") == "postgresql://me:***@host:5432/x"
+    assert hide_password("postgresql://me@host/x") == "postgresql://me@host/x"
+    assert address_storage("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
+    assert address_storage("runs/s.db") == "sqlite:///runs/s.db"
+    assert address_storage("runs/s.journal") == "runs/s.journal"
+
+
+def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(storage: str) -> None:
+        raise ImportError("Failed to import DB access module")
+
+    monkeypatch.setattr(trial_storage, "_open_once", fail)
+    with pytest.raises(ConfigError, match=r"ser-kd\[postgresql\]") as told:
+        trial_storage.open_storage("postgresql://me:secret@host/x")
+    assert "secret" not in str(told.value)
+
+
+def test_tables_that_another_process_makes_at_the_same_time_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_storage.time, "sleep", lambda seconds: None)
+    tries, opens = [], trial_storage._open_once
+
+    def open_late(storage: str) -> optuna.storages.BaseStorage:
+        tries.append(storage)
+        if len(tries) < 3:
+            raise RuntimeError('duplicate key value violates unique constraint "pg_type_typname_nsp_index"')
+        return opens(storage)
+
+    monkeypatch.setattr(trial_storage, "_open_once", open_late)
+    assert trial_storage.open_storage(str(tmp_path / "kept.db"))
+    assert len(tries) == 3
+    monkeypatch.setattr(trial_storage, "_open_once", lambda storage: (_ for _ in ()).throw(OSError("Connection refused")))
+    with pytest.raises(DataError, match="Connection refused"):
+        trial_storage.open_storage(str(tmp_path / "kept.db"))
 
 
 def test_a_storage_that_cannot_be_used_is_told(tmp_path: Path) -> None:

@@ -131,6 +131,15 @@ def test_an_ambiguous_name_is_refused_with_what_tells_the_trainings_apart(runs):
         compare.run([NAMES[0], "wav_to_mfcc/ce_kl@9"])
 
 
+def test_trials_of_sweeps_make_no_name_ambiguous(runs):
+    trial = fake_runs.write_run(runs, replace(STUDENT, identity="beef0001"))
+    fake_runs.change_record(trial, sweep="a/sweep")
+    (entry,) = compare.find_system(find_runs(runs), STUDENT.experiment)
+    assert entry.record.identity == STUDENT.identity
+    (entry,) = compare.find_system(find_runs(runs), f"{STUDENT.experiment}@beef")
+    assert entry.record.sweep == "a/sweep"
+
+
 def test_only_finished_trainings_make_a_name_ambiguous(runs):
     fake_runs.write_run(runs, replace(DISTILLED, identity="99", status="failed"))
     assert {entry.record.identity for entry in compare.find_system(find_runs(runs), NAMES[1])} == {"77e0d1f2"}

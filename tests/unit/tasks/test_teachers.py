@@ -25,11 +25,12 @@ def write_run(
     withheld: tuple[str, ...] = (),
     classes: tuple[str, ...] = ("a", "b"),
     validation: tuple[str, ...] = ("v",),
+    sweep: str = "",
 ) -> Path:
     speakers = {"train": ["s"], "validation": list(validation), "test": ["t"]}
     protocol = ProtocolRecord("p", fingerprint, 0, 2, "next_fold", "validation", "x", list(classes), {}, speakers, withheld=list(withheld))
     folder = root / "paper" / "teacher" / identity / "fold=0" / f"seed={seed}"
-    write_record(folder, RunRecord("paper/teacher", identity, status, seed, "demo", protocol))
+    write_record(folder, RunRecord("paper/teacher", identity, status, seed, "demo", protocol, sweep=sweep))
     return folder
 
 
@@ -65,6 +66,16 @@ def test_several_configurations_are_not_guessed_between(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="several configurations") as fault:
         find(tmp_path)
     assert "teacher.run=FOLDER" in fault.value.remedy
+
+
+def test_trials_of_sweeps_teach_nobody_unless_they_are_named(tmp_path: Path) -> None:
+    trials = [write_run(tmp_path, f"trial{number}", sweep="a/sweep") for number in range(3)]
+    with pytest.raises(ConfigError, match="No finished run of the teacher") as fault:
+        find(tmp_path)
+    assert "3 finished as trials of sweeps" in fault.value.got
+    ordinary = write_run(tmp_path, "one")
+    assert find(tmp_path) == ordinary
+    assert read_finished_run(trials[0]).sweep == "a/sweep"
 
 
 def test_an_unfinished_run_is_not_read(tmp_path: Path) -> None:
