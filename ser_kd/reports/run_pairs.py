@@ -94,7 +94,9 @@ def name_some(names: Iterable[str]) -> str:
 
 def _check_finished(runs: Sequence[RunEntry]) -> None:
     if not any(entry.record.status == "finished" for entry in runs):
-        counts = [f"{sum(entry.record.status == status for entry in runs)} {told}" for status, told in list(_STATES.items())[1:]]
+        found = [entry.record.status for entry in runs]
+        told = ("failed", "running", *({"stopped"} & set(found)))
+        counts = [f"{found.count(status)} {_STATES[status]}" for status in told]
         raise DataError(
             f"{runs[0].record.experiment} has no finished run.",
             expected="a finished run on both sides",

@@ -202,8 +202,9 @@ def test_what_cannot_be_is_told_before_the_first_trial(workplace: Path, ser_kd, 
     )
     assert "The weight of 'cross_entropy' is negative" in out_of_range
     assert "Invalid learning rate: -2.0" in out_of_range
-    assert "did you mean 'validation/ua'" in tell(metric={"name": "validation/au", "goal": "maximize"})
-    assert "The storage holds another sweep" in tell(f"storage={workplace / 'swept' / 'sweeps' / 'flow-sweep.db'}", name="flow/other")
+    assert "did you mean 'validation/f1_macro'" in tell(metric={"name": "validation/f1_marco", "goal": "maximize"})
+    optuna.create_study(storage=f"sqlite:///{workplace / 'other.db'}", study_name="flow/other")
+    assert "The storage holds another sweep" in tell(f"storage={workplace / 'other.db'}")
     (workplace / "none.db").write_bytes(b"no database at all" * 99)
     assert "storage cannot be used" in tell(f"storage={workplace / 'none.db'}")
 
