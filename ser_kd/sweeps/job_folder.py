@@ -110,7 +110,7 @@ class JobFolder:
         except FileNotFoundError:
             return []
         told = {"run": place["run"], "epochs": float(place["epochs"])}
-        rows = read_epochs(Path(place["root"], place["run"], "logs", "metrics.csv"))
+        rows = [row for row in read_epochs(Path(place["root"], place["run"], "logs", "metrics.csv")) if row["epoch"] <= place["epochs"]]
         new = [{**row, **told} for row in rows if row["epoch"] > (self._epochs_seen or 0)]
         if self._epochs_seen is None:
             new.insert(0, told)
@@ -177,7 +177,8 @@ def read_epochs(path: Path) -> list[dict[str, float]]:
         ``epoch``, from 1, and the metrics of validation, where there are any, of each epoch that ended.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb", buffering=0) as file:  # one read: Lightning writes the file anew for a new column, perhaps between two
+            text = (file.read(os.fstat(file.fileno()).st_size) or b"").decode("utf-8")
     except FileNotFoundError:
         return []
     judged: dict[int, dict[str, float]] = {}
