@@ -34,7 +34,7 @@ def test_one_process_is_left_alone() -> None:
         assert process_group.compute_once(lambda: 7) == process_group.take_largest(7) == 7
         with process_group.first_on_each_machine():
             process_group.wait_for_all()
-    check_alone(node(), "This verb")
+    check_alone(node())
 
 
 def test_more_gpus_than_there_are() -> None:
@@ -46,7 +46,7 @@ def test_more_gpus_than_there_are() -> None:
 
 def test_a_verb_that_cannot_start_processes_refuses_them() -> None:
     with pytest.raises(ConfigError, match=r"(?s)one process.*2 processes"):
-        check_alone(node(devices=2), "This verb")
+        check_alone(node(devices=2))
 
 
 def test_a_taken_port_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
