@@ -20,6 +20,7 @@ _LOOK_S = 5.0
 """How long a process whose partners left waits to hear why."""
 _ANSWER_S = 10.0
 """How long another process stays for the first one to tell its fault: torchrun would end that one as soon as this one ends."""
+_INTERRUPTED = 130  # as a shell says it
 _BROKEN = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "recvValue failed", "sendBytes failed")
 
 
@@ -33,7 +34,7 @@ def settle_fault(fault: BaseException) -> BaseException:
         fault: What was raised here.
     """
     if isinstance(fault, (KeyboardInterrupt, SystemExit)):
-        return fault
+        return fault if process_rank() == 0 or isinstance(fault, SystemExit) else SystemExit(_INTERRUPTED)
     is_own = isinstance(fault, SerKdError) or not is_broken_connection(fault)
     if process_rank() == 0:
         return _answer_own(fault) if is_own else _answer_others()
