@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def _train(config: DictConfig, words: Sequence[str], job: JobFolder) -> RunRecor
     from ser_kd.tasks.run_execution import execute_run
     from ser_kd.tasks.training_run import prepare_run
 
-    with join_processes(config.trainer) if job.is_own_process else nullcontext():
+    with join_processes(config.trainer):
         prepared = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *words]))
         runs_root = Path(config.paths.runs)
         job.tell_place(runs_root, prepared.folder.relative_to(runs_root).as_posix(), int(config.trainer.max_epochs))
