@@ -21,6 +21,7 @@ NOT_SCIENCE = (
 
 NOT_SCIENCE_WITHIN = {
     "corpus": ("root", "path"),
+    "protocol": ("superb_metadata",),
     "datamodule": ("workers", "cache_dir", "evaluation_batch_size"),
     "trainer": ("accelerator", "devices", "num_nodes", "log_every_n_steps", "enable_progress_bar", "enable_model_summary"),
     "teacher": ("experiment", "run", "members", "cache"),

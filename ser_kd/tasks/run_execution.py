@@ -148,6 +148,7 @@ def _new_record(run: TrainingRun) -> RunRecord:
         sample_rate_hz=run.data.sample_rate_hz,
         objective=objective.describe(),
         clips_left_out=dict(run.data.manifest.left_out),
+        notes=list(run.data.manifest.notes),
         packages=installed_packages(),
         hardware=describe_hardware(),
         git_revision=git_revision(Path(__file__).parent),
@@ -159,7 +160,7 @@ def _new_record(run: TrainingRun) -> RunRecord:
 def _carry_over(found: RunRecord, record: RunRecord, resumed: bool) -> None:
     """Tell in the new record of an unfinished run what the old one knew of its beginning."""
     record.started_at = found.started_at or record.started_at
-    record.notes = [note for note in found.notes if note.startswith("resumed")]
+    record.notes += [note for note in found.notes if note.startswith("resumed")]
     if resumed:
         changed = "" if found.git_revision == record.git_revision else f", by the code of {record.git_revision} after {found.git_revision}"
         record.notes.append(f"resumed from its last checkpoint{changed}")
