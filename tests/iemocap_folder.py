@@ -89,7 +89,7 @@ def write_iemocap(root: Path, turns: Mapping[str, Iterable[str]] | None = None, 
         for file, lines in texts.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(head + "".join(lines))
-            (file.parent / f"._{file.name}").write_bytes(b"\x00\x05\x16\x07\xff")
+            (file.parent / f"._{file.name}").write_bytes(b"\x00\x05\x16\x07\xff\n[0.0 - 1.0]\tno turn\n")
     for session in root.glob("Session*"):
         raters = session / "dialog" / "EmoEvaluation" / "Self-evaluation"
         raters.mkdir()
