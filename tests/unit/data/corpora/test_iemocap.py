@@ -98,7 +98,7 @@ def edit(file: Path, old: str, new: str) -> None:
         ("\tneu\t", "\tbor\t", "line 3: unknown emotion code 'bor' of Ses01F_impro01_F000"),
         ("\tneu\t", "\t", "line 3: unreadable: ["),
         (", ", " ", "line 3: unreadable: ["),
-        (f"{FIRST}_F000", "Ses02F_impro01_F000", "'Ses02F_impro01_F000' is no turn of this dialogue"),
+        (f"{FIRST}_F000", "Ses01F_impro02_F000", "'Ses01F_impro02_F000' is no turn of this dialogue"),
         (f"{FIRST}_F000", f"{FIRST}_X000", f"'{FIRST}_X000' is no turn of this dialogue"),
         ("[1.5000, 2.0000, 1.5000]", "[7.0000, 2.0000, 1.5000]", "7 of Ses01F_impro01_F000 lies outside the scale of 1 to 5"),
     ],
