@@ -66,7 +66,7 @@ def test_superb_is_refused_without_its_metadata_and_says_what_it_shares(ser_kd, 
 
 
 def test_all_ten_speakers_are_tested_in_turn(ser_kd, corpus: list[str], workplace: Path) -> None:
-    code, output, errors = ser_kd("cross-validate", "experiments=demo/student", *corpus, *QUICK, "folds=all", "workers=1")
+    code, output, errors = ser_kd("cross-validate", "experiments=demo/student", *corpus, *QUICK, "folds=all", "workers=2")
     assert code == 0, output + errors
     assert "10/10 finished" in output
     records = [json.loads(path.read_text()) for path in (workplace / "iemocap_runs" / "demo").glob("student/*/fold=*/seed=0/record.json")]
