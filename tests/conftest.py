@@ -154,6 +154,12 @@ def real_crema_d() -> Path:
 
 
 @pytest.fixture
+def real_iemocap() -> Path:
+    """The real IEMOCAP, or a skip."""
+    return find_real("IEMOCAP", "SER_KD_IEMOCAP")
+
+
+@pytest.fixture
 def manifest_csv(tmp_path: Path) -> Path:
     """A user's own CSV of 20 files: 5 speakers, 2 labels."""
     rows = ["path,label,speaker,session,text,arousal,gender"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from ser_kd.contracts.emotions import LabelSet
@@ -21,6 +21,7 @@ class Manifest:
         utterances: Every utterance, sorted by id; ids are unique.
         licence: Licence of the audio, as named by its owner.
         left_out: Utterance id -> why it cannot be used: a foreign file name, or damaged audio once audio is read.
+        notes: What a reader should know before comparing, such as counts that differ from the published ones.
 
     Raises:
         DataError: If there is no utterance or an id stands twice.
@@ -30,6 +31,7 @@ class Manifest:
     utterances: tuple[Utterance, ...]
     licence: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.utterances:
@@ -55,7 +57,7 @@ class Manifest:
             faults: Utterance id -> reason.
         """
         kept = tuple(u for u in self.utterances if u.id not in faults)
-        return Manifest(self.corpus, kept, self.licence, {**self.left_out, **faults})
+        return replace(self, utterances=kept, left_out={**self.left_out, **faults})
 
     def select(self, ids: Iterable[str]) -> tuple[Utterance, ...]:
         """Give the utterances with these ids, in the order of the manifest."""

@@ -22,6 +22,7 @@ NOT_SCIENCE = (
 
 NOT_SCIENCE_WITHIN = {
     "corpus": ("root", "path"),
+    "protocol": ("superb_metadata",),
     "datamodule": ("workers", "cache_dir", "evaluation_batch_size"),
     "trainer": (
         "accelerator",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
@@ -33,7 +35,14 @@ def run(arguments: list[str]) -> int:
     folds = data.protocol.folds(manifest, data.label_set)
     first = folds[0]
     console.heading(f"{manifest.corpus}, protocol {first.protocol}, fingerprint {first.fingerprint}")
-    console.table({"classes": f"{first.label_set.name}: {', '.join(first.label_set.labels)}", "validation": first.validation})
+    unused = Counter(u.emotion or "no label" for u in manifest.utterances if u.emotion is None or not first.label_set.find_class(u.emotion))
+    console.table(
+        {
+            "classes": f"{first.label_set.name}: {', '.join(first.label_set.labels)}",
+            "validation": first.validation,
+            **({"not used": ", ".join(f"{name} {count}" for name, count in unused.most_common())} if unused else {}),
+        }
+    )
     audits = [audit_fold(fold, audio.audio_hashes) for fold in folds]
     for fold in folds:
         console.show(
@@ -42,7 +51,7 @@ def run(arguments: list[str]) -> int:
                 f"{name} {len(fold.split(name))} clips of {', '.join(fold.speakers(name))}" for name in ("train", "validation", "test")
             )
         )
-    for text in first.warnings:
+    for text in (*first.warnings, *manifest.notes):
         console.warn(text)
     twins = {pair for audit in audits for pair in audit.identical_within}
     for pair in sorted(twins):
@@ -55,5 +64,7 @@ def run(arguments: list[str]) -> int:
         console.warn(describe_left_out(data.manifest.left_out))
     if audio.faults:
         raise bad_audio_error(audio.faults, len(manifest.utterances) + len(audio.faults))
-    console.show(f"no speaker, file or identical audio crosses a split of the {len(folds)} folds")
+    allowed = "; validation shares speakers with training, as the protocol has it" if first.validation_shares_speakers else ""
+    who = "test speaker" if allowed else "speaker"
+    console.show(f"no {who}, file or identical audio crosses a split of the {len(folds)} folds{allowed}")
     return 0

@@ -41,6 +41,8 @@ def run(arguments: list[str]) -> int:
             "cache": f"{audio.folder}, {audio.size_bytes / 2**20:.0f} MiB",
         }
     )
+    for text in data.manifest.notes:
+        console.warn(text)
     if len(data.manifest.left_out) > len(audio.faults):  # files of foreign names; damaged ones are an error below
         console.warn(describe_left_out(data.manifest.left_out))
     if audio.faults:

@@ -185,6 +185,7 @@ def _new_record(run: TrainingRun) -> RunRecord:
         sample_rate_hz=run.data.sample_rate_hz,
         objective=objective.describe(),
         clips_left_out=dict(run.data.manifest.left_out),
+        notes=list(run.data.manifest.notes),
         packages=installed_packages(),
         hardware={**describe_hardware(), **_describe_processes(run)},
         git_revision=git_revision(Path(__file__).parent),
@@ -213,7 +214,7 @@ def _carry_over(found: RunRecord, record: RunRecord, resumed: bool) -> None:
     """Tell in the new record of an unfinished run what the old one knew of its beginning."""
     record.started_at = found.started_at or record.started_at
     record.sweep = record.sweep if found.sweep else ""  # what was begun as an ordinary run is more than a trial
-    record.notes = [note for note in found.notes if note.startswith("resumed")]
+    record.notes += [note for note in found.notes if note.startswith("resumed")]
     if resumed:
         changed = "" if found.git_revision == record.git_revision else f", by the code of {record.git_revision} after {found.git_revision}"
         record.notes.append(f"resumed from its last checkpoint{changed}")

@@ -141,6 +141,8 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         data.setup()
     if data.manifest.left_out:
         console.warn(describe_left_out(data.manifest.left_out))
+    for text in data.manifest.notes:
+        console.warn(text)
     runs_root = Path(config.paths.runs)
     teacher = None
     if spec is not None:

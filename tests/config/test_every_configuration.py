@@ -18,7 +18,7 @@ EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix(""))
 GROUPS = {
     "cache": 1,
     "averaging": 3,
-    "corpus": 5,
+    "corpus": 6,
     "corpus/by_run": 1,
     "datamodule": 2,
     "encoder": 12,
@@ -28,8 +28,8 @@ GROUPS = {
     "objective": 7,
     "optimizer": 2,
     "paths": 1,
-    "protocol": 7,
-    "protocol/by_corpus": 5,
+    "protocol": 10,
+    "protocol/by_corpus": 6,
     "scale": 3,
     "student": 7,
     "teacher": 4,
@@ -42,6 +42,7 @@ FILL = {
     "ensemble": ["teacher.members={a: {experiment: demo/teacher}}"],
     "listed_speakers": ["protocol.test_folds=[[1],[2],[3]]"],
     "manifest_csv": ["corpus.path=my.csv"],
+    "superb5": ["protocol.superb_metadata=meta_data"],
 }
 
 
@@ -157,6 +158,7 @@ def test_the_corpus_chooses_its_protocol_and_the_line_overrides_it() -> None:
     assert compose("train", ["corpus=demo"]).protocol._target_.endswith("SessionFolds")
     assert compose("train", ["corpus=emodb"]).protocol._target_.endswith("LeaveOneSpeakerOut")
     assert compose("train", ["corpus=crema_d"]).protocol.number == 5
+    assert compose("train", ["corpus=iemocap"]).protocol._target_.endswith("IemocapLoso10")
     assert compose("train", ["experiments=wav_to_mfcc/student"]).protocol._target_.endswith("RavdessActors5")
     assert compose("train", ["experiments=wav_to_mfcc/student", "corpus=demo"]).protocol._target_.endswith("SessionFolds")
     chosen = compose("train", ["experiments=wav_to_mfcc/student", "protocol=ravdess_emobox6"])

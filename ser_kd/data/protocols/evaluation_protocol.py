@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.errors import ConfigError, DataError
@@ -15,7 +15,7 @@ from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
 from ser_kd.storage.hashing import hash_data
 
-Validation = Literal["next_fold", "two_actors", "test_fold"]
+Validation = Literal["next_fold", "next_speaker", "two_actors", "session_partner", "test_fold"]
 SPLITS = ("train", "validation", "test")
 
 
@@ -36,6 +36,8 @@ class ProtocolFold:
         selection: ``validation``; ``refit`` once trained on training and validation; ``test`` where validation is the test fold.
         warnings: What a reader must know to compare.
         withheld: Utterances of training speakers that were taken out of training; see ``withhold``.
+        validation_shares_speakers: Whether validation clips are of training speakers by the protocol's own rule, which the audit then
+            allows. Only ``superb5`` has it; its warnings say so.
     """
 
     protocol: str
@@ -50,6 +52,7 @@ class ProtocolFold:
     selection: str = "validation"
     warnings: tuple[str, ...] = field(default_factory=tuple)
     withheld: tuple[Utterance, ...] = ()
+    validation_shares_speakers: bool = False
 
     def split(self, name: str) -> tuple[Utterance, ...]:
         """Give ``train``, ``validation`` or ``test``."""
@@ -64,7 +67,8 @@ class ProtocolFold:
         """Take one group of training speakers out of training, so that a teacher can answer for them without having heard them.
 
         The speakers are dealt out to the groups in natural order, men and women each by themselves, so that the groups are alike. Over
-        all groups every training speaker is withheld exactly once. Validation, test and the fingerprint stay.
+        all groups every training speaker is withheld exactly once. Test and the fingerprint stay, and validation too unless it shares
+        speakers with training.
 
         Args:
             group: Which group, from 1 to ``groups``.
@@ -87,6 +91,7 @@ class ProtocolFold:
         return replace(
             self,
             train=tuple(u for u in self.train if u.speaker not in chosen),
+            validation_set=tuple(u for u in self.validation_set if u.speaker not in chosen),
             withheld=tuple(u for u in self.train if u.speaker in chosen),
         )
 
@@ -140,8 +145,9 @@ class EvaluationProtocol(ABC):
     Args:
         name: Name in records and print-outs.
         label_set: Name of one of the corpus' label sets; None takes the corpus' default.
-        validation: ``next_fold``: the test speakers of the next fold validate. ``two_actors``: only one man and one woman of the next
-            fold do, the others train. ``test_fold``: the test fold itself selects the model, as some published systems do;
+        validation: ``next_fold``: the test speakers of the next fold validate. ``next_speaker``: only the first of them does, the others
+            train. ``two_actors``: only one man and one woman of them do. ``session_partner``: the other speakers of the tested
+            speakers' sessions validate. ``test_fold``: the test fold itself selects the model, as some published systems do;
             for comparison only, recorded and printed as such.
 
     Raises:
@@ -149,10 +155,10 @@ class EvaluationProtocol(ABC):
     """
 
     def __init__(self, name: str, label_set: str | None = None, validation: Validation = "next_fold") -> None:
-        if validation not in ("next_fold", "two_actors", "test_fold"):
+        if validation not in get_args(Validation):
             raise ConfigError(
                 "Unknown way to hold out validation.",
-                expected="next_fold, two_actors or test_fold",
+                expected=f"one of {', '.join(get_args(Validation))}",
                 got=str(validation),
                 remedy="set protocol.validation to one of them",
             )
@@ -240,6 +246,10 @@ class EvaluationProtocol(ABC):
             validation = test
         elif self.validation == "two_actors":
             validation = _one_man_one_woman(utterances, following, fold)
+        elif self.validation == "next_speaker":
+            validation = frozenset(sort_naturally(following)[:1])
+        elif self.validation == "session_partner":
+            validation = _find_session_partners(utterances, test, fold)
         else:
             validation = following
         known = frozenset().union(*groups)
@@ -274,3 +284,17 @@ def _one_man_one_woman(utterances: Sequence[Utterance], following: frozenset[str
             )
         chosen.append(candidates[0])
     return frozenset(chosen)
+
+
+def _find_session_partners(utterances: Sequence[Utterance], test: frozenset[str], fold: int) -> frozenset[str]:
+    sessions = {u.session for u in utterances if u.speaker in test}
+    partners = {u.speaker for u in utterances if u.session is not None and u.session in sessions and u.speaker not in test}
+    if not partners or None in sessions:
+        raise DataError(
+            f"validation=session_partner finds nobody to validate on in fold {fold}.",
+            expected="a session for each clip, with a speaker who is not tested on",
+            got=f"speakers {', '.join(sort_naturally(test))}: "
+            + ("clips without a session" if None in sessions else f"alone in session {', '.join(sorted(filter(None, sessions)))}"),
+            remedy="use protocol.validation=next_fold",
+        )
+    return frozenset(partners)

@@ -15,6 +15,7 @@ from ser_kd.runtime.tracking import choose_mode
 CONFIG = {
     "paths": {"runs": "a"},
     "corpus": {"_target_": "x", "root": "/data", "speakers": 10},
+    "protocol": {"_target_": "y", "superb_metadata": "/lists"},
     "datamodule": {"batch_size": 64, "workers": 0, "cache_dir": "c"},
     "trainer": {"max_epochs": 10, "devices": 1, "accelerator": "cpu", "precision": "32-true"},
     "teacher": {"experiment": "a", "run": None},
@@ -41,6 +42,7 @@ def changed(section: str, key: str | None, value: object) -> dict:
         ("trainer", "devices", 2), ("trainer", "accelerator", "gpu"), ("fold", None, 3), ("seed", None, 7), ("logger", "wandb", "online"),
         ("experiment", None, "y"), ("teacher", "run", "somewhere"), ("trainer", "strategy", "ddp"), ("trainer", "num_nodes", 2),
         ("trainer", "sync_batchnorm", True), ("compile", None, True), ("batch_scope", None, "global"),
+        ("protocol", "superb_metadata", "/elsewhere"),
     ],
 )  # fmt: skip
 def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:
