@@ -16,8 +16,9 @@ from pathlib import Path
 
 from benchmarks.measuring import Ratio, write_result
 
-TRAININGS, EPOCHS = 4, 8
-SHARED = ["logger=csv", "trainer.accelerator=cpu", f"trainer.max_epochs={EPOCHS}"]
+TRAININGS = 4
+EPOCHS = {"demo/student": 8, "demo/teacher": 2}
+"""TIM-Net of 12 filters, with many small batch normalisations, and a spectrogram ResNet."""
 
 
 def run(runs: Path, *words: str, threads: int | None = None) -> float:
@@ -45,25 +46,42 @@ def main() -> None:
     if len(os.sched_getaffinity(0)) < 2:
         print("  left out: everything, for there is one core")
         return
-    seeds = f"seeds=[{','.join(map(str, range(TRAININGS)))}]"
-    many = ["cross-validate", "experiments=demo/student", "folds=[0]", seeds, *SHARED]
-    train = ["train", "experiments=demo/student", *SHARED]
+    seconds: dict[str, float] = {}
+    ratios: list[Ratio] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run(folder / "warm", *train, "trainer.max_epochs=1", "dry_run=true")  # makes the corpus
-        one_s = run(folder / "one", *many, "workers=1")
-        two_s = run(folder / "two", *many, "workers=2")
-        for threads in (1, 2):
-            run(folder / f"threads_{threads}", *train, threads=threads)
-        run(folder / "ddp", *train, "trainer=ddp", "trainer.devices=2", threads=1)
-        alone_s, threaded_s, shared_s = (find_fit_s(folder / part) for part in ("threads_1", "threads_2", "ddp"))
-    ratios = [
-        Ratio(f"cross-validation of {TRAININGS} trainings: one worker of two threads / two workers of one", one_s / two_s),
-        Ratio("one training's epochs: one process of one thread / two processes (DDP, gloo) of one", alone_s / shared_s),
-        Ratio("one training's epochs: one process of two threads / two processes (DDP, gloo) of one", threaded_s / shared_s),
-    ]
-    seconds = {"one worker": one_s, "two workers": two_s, "one thread": alone_s, "two threads": threaded_s, "two processes": shared_s}
+        run(folder / "warm", "train", *choose("demo/student"), "dry_run=true")  # makes the corpus
+        many = ["cross-validate", *choose("demo/student"), "folds=[0]", f"seeds=[{','.join(map(str, range(TRAININGS)))}]"]
+        for workers in (1, 2):
+            seconds[f"{TRAININGS} trainings, workers={workers}"] = run(folder / f"workers_{workers}", *many, f"workers={workers}")
+        one_s, two_s = seconds.values()
+        ratios.append(Ratio(f"cross-validation of {TRAININGS} trainings: one worker of two threads / two workers of one", one_s / two_s))
+        for experiment in EPOCHS:
+            found = time_forms(experiment, folder / experiment)
+            seconds |= {f"{experiment}, {form}": value for form, value in found.items()}
+            for form in ("two processes", "two processes, own statistics"):
+                ratios.append(Ratio(f"{experiment}, epochs: one thread / {form}", found["one thread"] / found[form]))
+            ratios.append(Ratio(f"{experiment}, epochs: one thread / two threads", found["one thread"] / found["two threads"]))
     write_result("scaling", ratios, {"epochs": EPOCHS, "seconds": {what: round(value, 1) for what, value in seconds.items()}})
+
+
+def choose(experiment: str) -> list[str]:
+    """Give the words of a training."""
+    return [f"experiments={experiment}", "logger=csv", "trainer.accelerator=cpu", f"trainer.max_epochs={EPOCHS[experiment]}"]
+
+
+def time_forms(experiment: str, folder: Path) -> dict[str, float]:
+    """Give the seconds of one training's epochs: in one process, and shared by two (DDP, gloo) of one thread each."""
+    shared = ["trainer=ddp", "trainer.devices=2"]
+    forms: dict[str, tuple[int, list[str]]] = {
+        "one thread": (1, []),
+        "two threads": (2, []),
+        "two processes": (1, shared),
+        "two processes, own statistics": (1, [*shared, "trainer.sync_batchnorm=false"]),
+    }
+    for form, (threads, words) in forms.items():
+        run(folder / form, "train", *choose(experiment), *words, threads=threads)
+    return {form: find_fit_s(folder / form) for form in forms}
 
 
 if __name__ == "__main__":

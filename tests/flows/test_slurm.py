@@ -105,7 +105,7 @@ def test_jobs_go_to_slurm_and_come_back(tmp_path: Path, slurm: Path) -> None:
     cluster = SlurmCluster(SlurmSettings(partition="main", timeout_min=10), Demand())
 
     def notice(job: Job) -> None:
-        if job.name == "long" and job.progress.get("epoch") == 2:
+        if job.name == "long" and job.state is State.RUNNING and job.progress.get("epoch") == 2:
             (number,) = (line.split()[0] for line in list_jobs() if line.split()[1].startswith("long"))
             subprocess.run(["scancel", number], check=True)
 
