@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.runtime.faults import join_names, raise_faults, suggest
+from ser_kd.contracts.suggestions import suggest
+from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.runtime.schema import TargetSchema, ValueSchema, describe_target, read_schema
 
 GIVEN_BY_TASKS: Mapping[str, Collection[str]] = {
