@@ -14,11 +14,14 @@ def suggest(word: str, candidates: Iterable[str]) -> str:
     Example:
         >>> suggest("experimants", ["experiments", "student"]), suggest("zzz", ["student"])
         ("did you mean 'experiments'?", '')
+        >>> suggest("ddb", ["cpu", "ddp", "fsdp"])
+        "did you mean 'ddp'?"
         >>> suggest("temperature", ["objective.terms.kl.temperature", "seed"])
         "did you mean 'objective.terms.kl.temperature'?"
     """
     known = list(dict.fromkeys(candidates))
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    cutoff = 0.7 if len(word) > 4 else 0.6  # one wrong letter of three is 0.67
+    near = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     last = word.rpartition(".")[2]
     near += [key for key in known if key.rpartition(".")[2] == last and key not in near]
     if not near:
