@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 from ser_kd.contracts.record_json import SCHEMA_VERSION, format_record, restore_record
 
 SWEEP_FOLDER = "sweeps"
-"""Where the records of sweeps lie, within the runs root: ``sweeps/<name>.json``, a slash of the name as a hyphen."""
+"""Where the records of sweeps lie, within the runs root: ``sweeps/<name>.json`` (see ``name_sweep_file``)."""
 
 REPEATS = ("seed", "fold")
 """Parameters that repeat a trial instead of changing what is trained."""
@@ -45,11 +46,12 @@ class SweepTrial:
     Args:
         number: Its number in the sweep, from 0.
         parameters: Key -> value.
-        state: ``finished``, ``stopped early``, ``failed`` or ``running``.
+        state: ``finished``, ``stopped early``, ``failed``, ``running``, or ``interrupted``: its process ended, and the next session of
+            the sweep goes on with it.
         value: The metric; NaN where the trial is not finished.
         epochs: Epochs after which the metric was last told; None where it never was.
         run: Its run folder, relative to the runs root; empty where it is not known.
-        message: Why it failed.
+        message: Why it failed, in one line.
     """
 
     number: int
@@ -79,6 +81,7 @@ class SweepRecord:
         command: The command line that goes on with it.
         best_command: The command line that trains as the best trial was; empty where none is finished.
         updated_at: ISO time, UTC.
+        storage: Where its trials are kept, without a password, if not in the place that its name gives.
     """
 
     name: str
@@ -94,6 +97,7 @@ class SweepRecord:
     command: str = ""
     best_command: str = ""
     updated_at: str = ""
+    storage: str = ""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -115,9 +119,16 @@ class SweepRecord:
         return restore_record(cls, text, source, holds="a sweep", remedy=again, again=again, restore=_restore)
 
 
-def name_sweep_file(name: str) -> str:
-    """Give a sweep's file name without suffix, below ``sweeps/``."""
-    return name.replace("/", "-")
+def name_sweep_file(name: str, storage: str = "") -> str:
+    """Give a sweep's file name without suffix, below ``sweeps/``.
+
+    Args:
+        name: Its name; a slash becomes a hyphen.
+        storage: Where its trials are kept, if not in the place that its name gives: sweeps of one name in several storages are several
+            sweeps, whose records must not replace each other.
+    """
+    plain = name.replace("/", "-")
+    return f"{plain}-{hashlib.sha256(f'{name} {storage}'.encode()).hexdigest()[:8]}" if storage else plain
 
 
 def key_of_point(parameters: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -150,5 +161,14 @@ def find_best_trial(trials: Sequence[SweepTrial], maximize: bool) -> SweepTrial 
 
 
 def _restore(data: dict[str, Any]) -> dict[str, Any]:
+    parameters = [SweptParameter(**part) for part in data["parameters"]]
     trials = [SweepTrial(**{**trial, "value": math.nan if trial["value"] is None else trial["value"]}) for trial in data["trials"]]
-    return {**data, "parameters": [SweptParameter(**part) for part in data["parameters"]], "trials": trials}
+    names = {parameter.name for parameter in parameters}
+    for trial in trials:
+        if isinstance(trial.value, bool) or not isinstance(trial.value, (int, float)):
+            raise TypeError(f"trial {trial.number} has the value {trial.value!r}, which is no number")
+        if trial.parameters.keys() != names:
+            raise KeyError(f"trial {trial.number} has the parameters {sorted(trial.parameters)}, the sweep {sorted(names)}")
+    if data["best"] is not None and data["best"] not in {trial.number for trial in trials}:
+        raise KeyError(f"the best trial is {data['best']}, which is not there")
+    return {**data, "parameters": parameters, "trials": trials}

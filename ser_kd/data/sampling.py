@@ -38,6 +38,11 @@ def check_shares(batch_size: int, processes: int) -> None:
     Raises:
         ConfigError: If it cannot.
     """
+    if batch_size < 1:
+        raise ConfigError(
+            "A batch without clips.", expected="datamodule.batch_size of 1 or more", got=f"datamodule.batch_size={batch_size}",
+            remedy=f"set datamodule.batch_size={32 * processes}, say",
+        )  # fmt: skip
     if batch_size < processes or batch_size % processes:
         above = max(-(-batch_size // processes), 1) * processes
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -22,6 +23,9 @@ _PALEST = 0.08
 
 _MOST_TOLD = 3
 """So many dots, the best, have their value written beside them."""
+
+_APART = 30.0
+"""Values nearer than this (pixels) would be written over one another; the better one is."""
 
 
 @in_house_style
@@ -48,7 +52,11 @@ def plot_parameter(points: Sequence[Point], parameter: SweptParameter, metric: s
             axes.plot([place] * len(values), values, linestyle="", marker="o", markersize=4, color=_DOTS, alpha=0.55)
         places = [place for place, cell in enumerate(cells) if cell.trials]
         means = [cells[place].mean for place in places]
-        axes.plot(places, means, color=_COLOUR, marker="D", markersize=6)
+        most = max((cell.points for cell in cells), default=0)
+        axes.plot(places, means, color=_COLOUR, marker="D", markersize=6, linestyle="")
+        for left, right in itertools.pairwise(places):  # means over other points are not to be compared by eye
+            if right == left + 1 and cells[left].points == cells[right].points == most:
+                axes.plot([left, right], [cells[left].mean, cells[right].mean], color=_COLOUR)
         for place, mean in zip(places, means, strict=True):
             std = cells[place].std
             if std is not None:
@@ -130,7 +138,8 @@ def _draw_cells(axes: Axes, grid: Sequence[Sequence[Cell]], shades: _Shades) -> 
             corner = (column - 0.47, row - 0.47)
             axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=GRID, alpha=0.35, linewidth=0))
             if not cell.trials:
-                axes.text(column, row, _count(cell), ha="center", va="center", color=MUTED, fontsize=6.5)
+                words = f"no value\n{_count(cell)}" if cell.unfinished else _count(cell)
+                axes.text(column, row, words, ha="center", va="center", color=MUTED, fontsize=6.5)
                 continue
             shade = shades.of(cell.mean)
             axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=_COLOUR, alpha=shade, linewidth=0))
@@ -144,7 +153,7 @@ def _draw_cells(axes: Axes, grid: Sequence[Sequence[Cell]], shades: _Shades) -> 
 
 
 def _draw_dots(axes: Axes, points: Sequence[Point], across: SweptParameter, upwards: SweptParameter, shades: _Shades) -> None:
-    told = sorted((point.mean for point in points if point.values), key=shades.of)[-_MOST_TOLD:]
+    told: list[tuple[float, float]] = []
     for point in points:
         x, y = _place(point, across), _place(point, upwards)
         if not point.values:
@@ -152,14 +161,19 @@ def _draw_dots(axes: Axes, points: Sequence[Point], across: SweptParameter, upwa
             continue
         axes.plot(x, y, marker="o", markersize=9, color=_COLOUR, alpha=shades.of(point.mean), markeredgewidth=0)
         axes.plot(x, y, marker="o", markersize=9, markerfacecolor="none", markeredgecolor=_DOTS, markeredgewidth=0.6)
-        if point.mean in told:
-            axes.annotate(f"{point.mean:.3f}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=6.5, color=INK)
     for parameter, axis, scale in ((across, axes.xaxis, axes.set_xscale), (upwards, axes.yaxis, axes.set_yscale)):
         if is_choice(parameter):
             axis.set_ticks(np.arange(len(parameter.values)), [tell_value(value) for value in parameter.values])
         elif parameter.is_log:
             scale("log")
             _write_numbers(axis)
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    for point in sorted((point for point in points if point.values), key=lambda point: shades.of(point.mean), reverse=True):
+        x, y = _place(point, across), _place(point, upwards)
+        at = axes.transData.transform((x, y))
+        if len(told) < _MOST_TOLD and all(math.dist(at, other) > _APART for other in told):
+            axes.annotate(f"{point.mean:.3f}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=6.5, color=INK)
+            told.append((float(at[0]), float(at[1])))
     tidy_axes(axes, grid="both")
 
 

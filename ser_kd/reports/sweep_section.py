@@ -63,7 +63,7 @@ def gather_sweep(entry: SweepEntry, runs: Mapping[Path, RunRecord], out: Path | 
     best_run = runs.get(entry.runs_root / best.run) if best is not None and best.run else None
     notes = _explain(record, points, best, best_run)
     if len(record.trials) > len(shown):
-        notes.append(f"{len(record.trials) - len(shown)} more trials stand in {name_sweep_file(record.name)}.json.")
+        notes.append(f"{len(record.trials) - len(shown)} more trials stand in {name_sweep_file(record.name, record.storage)}.json.")
     return SweepSection(record, _tell_result(record, points, best), _make_table(record, shown, notes), tuple(links), _draw(record, points))
 
 
@@ -121,6 +121,14 @@ def _explain(record: SweepRecord, points: list[Point], best: SweepTrial | None, 
             f"The best of {done} is better on these validation clips than it will be elsewhere. Trials are in no leaderboard; "
             f"as an ordinary run the best one is: {record.best_command}"
         )
+    open_trials = [state for state in ("running", "interrupted") if any(trial.state == state for trial in record.trials)]
+    if open_trials:
+        notes.append(
+            f"States are those of {record.updated_at.replace('T', ' ').removesuffix('+00:00')} UTC, when the sweep last wrote them; "
+            f"what was {' or '.join(open_trials)} then goes on with: {record.command}"
+        )
+    if record.storage:
+        notes.append(f"Trials are kept in {record.storage}; a sweep of the same name in another storage is another sweep.")
     cut = sum(trial.state == "stopped early" for trial in record.trials)
     if cut:
         notes.append(f"{cut} trials were stopped early ({record.early_terminate}) and have no value; means without them are too good.")
@@ -130,7 +138,7 @@ def _explain(record: SweepRecord, points: list[Point], best: SweepTrial | None, 
 def _draw(record: SweepRecord, points: list[Point]) -> tuple[ReportFigure, ...]:
     if not any(point.values for point in points):
         return ()
-    key, axes = f"sweep_{name_sweep_file(record.name)}", list_axes(record)
+    key, axes = f"sweep_{name_sweep_file(record.name, record.storage)}", list_axes(record)
     figures = [
         ReportFigure(
             f"{key}_{parameter.name}",
@@ -148,7 +156,11 @@ def _draw(record: SweepRecord, points: list[Point]) -> tuple[ReportFigure, ...]:
         others = ", ".join(shorten_key(part.name) for part in rest)
         at = f", at each {shorten_key(slices.name)}" if slices is not None else ""
         cells = is_choice(across) and is_choice(upwards)
-        told = "n: finished trials, of those begun" if cells else "a dot is a point that was trained, a cross one without a value"
+        told = (
+            "n: finished trials, of those begun"
+            if cells
+            else "a dot is a point that was trained (the best with their values), a cross one without"
+        )
         pooled = f" Pooled over {others}." if rest and slices is None else ""
         figures.append(
             ReportFigure(
@@ -167,4 +179,5 @@ def _describe_axis(parameter: SweptParameter, alone: bool) -> str:
         return "Dots: trials" + ("." if alone else ", whose other parameters differ.")
     if alone:
         return "Dots: trials. Line: their mean; bar: ± standard deviation of repetitions."
-    return "Dots: trials. Line: mean over all other parameters; bar: ± standard deviation, most of which can be theirs."
+    told = "Diamonds: mean over all other parameters; bar: ± standard deviation, most of which can be theirs."
+    return f"Dots: trials. {told} A line joins means over equally many points; others stand alone, for they are not of the same points."

@@ -40,12 +40,14 @@ class Cell:
         std: Standard deviation (n - 1) of all finished trials here; None for fewer than two.
         trials: Finished trials behind it.
         unfinished: Trials here that have no value.
+        points: Points with a finished trial.
     """
 
     mean: float
     std: float | None
     trials: int
     unfinished: int
+    points: int
 
 
 def gather_points(record: SweepRecord) -> list[Point]:
@@ -80,6 +82,7 @@ def pool(points: Sequence[Point]) -> Cell:
         std=statistics.stdev(values) if len(values) > 1 else None,
         trials=len(values),
         unfinished=sum(point.unfinished for point in points),
+        points=len(means),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,6 +211,18 @@ def _quote_run_folder(word: str) -> str:
     if "=" not in value or value[0] in "[{'\"" or "(" in value or "," in value:
         return word
     return f"{key}='{value}'"
+
+
+def quote_value(text: str) -> str:
+    r"""Give a text as a value on the command line that means exactly this text: no number, list or interpolation.
+
+    Example:
+        >>> print(quote_value("T, alpha: it's ${x}"))
+        'T, alpha: it\'s \${x}'
+    """
+    escaped = re.sub(r"(\\*)(\$\{)", lambda found: found[1] * 2 + "\\" + found[2], text)
+    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + "\\'", escaped)
+    return "'" + re.sub(r"(\\+)$", lambda found: found[1] * 2, escaped) + "'"
 
 
 def _malformed(word: str) -> ConfigError:

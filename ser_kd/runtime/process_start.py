@@ -82,15 +82,21 @@ def check_alone(node: DictConfig) -> None:
 
 
 def check_devices(node: Mapping[str, Any]) -> None:
-    """Check that there are as many GPUs as a trainer asks for.
+    """Check that there are as many devices as a trainer asks for, and that it asks for one.
 
     Raises:
-        ConfigError: If there are fewer.
+        ConfigError: If there are fewer, or it asks for none.
     """
+    wanted = node.get("devices", "auto")
+    number = int(wanted) if str(wanted).lstrip("-").isdecimal() else 1
+    if number < 1 and number != -1:
+        raise ConfigError(
+            "A trainer needs a device.", expected="trainer.devices of 1 or more, auto, or -1 for all", got=f"trainer.devices={wanted}",
+            remedy="set trainer.devices=auto",
+        )  # fmt: skip
     if str(node.get("accelerator")) not in ("gpu", "cuda"):
         return
-    there, wanted = torch.cuda.device_count(), node.get("devices", "auto")
-    number = int(wanted) if str(wanted).lstrip("-").isdecimal() else 1
+    there = torch.cuda.device_count()
     if there < max(number, 1) and not torch.backends.mps.is_available():
         raise ConfigError(
             "There are fewer GPUs than the trainer asks for.",
@@ -98,6 +104,16 @@ def check_devices(node: Mapping[str, Any]) -> None:
             got=f"{there} that torch can use",
             remedy=f"set trainer.devices={there}" if there else "set trainer.accelerator=cpu; with trainer=ddp, trainer.devices=2 too",
         )
+
+
+def foresee_processes(node: DictConfig) -> int:
+    """Check a trainer without starting its processes, and give how many there would be.
+
+    Raises:
+        ConfigError: If its devices are not there, or Lightning refuses the combination of devices, nodes and strategy.
+    """
+    check_devices(node)
+    return int(make_bare_trainer(node).world_size)
 
 
 def make_bare_trainer(node: DictConfig) -> lightning.Trainer:

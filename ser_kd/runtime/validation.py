@@ -68,6 +68,8 @@ def check_config(
         number = content.get(key) if isinstance(content, Mapping) else None
         if isinstance(number, int) and number < 0:
             check.faults.append(ConfigError(f"The {key} is negative.", expected="0 or more", got=f"{key}={number}", remedy=f"set {key}=0"))
+        elif key == "seed" and isinstance(number, int) and number >= 2**32:
+            check.faults.append(ConfigError("The seed is too large.", expected="below 2^32", got=f"seed={number}", remedy="set seed=0"))
     for key, choices in ROOT_CHOICES.items():
         chosen = content.get(key, choices[0]) if isinstance(content, Mapping) else choices[0]
         if chosen not in choices:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import create_engine
 
 from ser_kd.contracts.errors import ConfigError, DataError
 
@@ -33,6 +36,31 @@ def check_storage(storage: str) -> None:
         )
 
 
+def check_place(storage: str) -> None:
+    """Check that a database answers, or that a file can be written where it shall be; makes and changes nothing.
+
+    Raises:
+        ConfigError: If the database's driver is not installed.
+        DataError: If it does not answer, or there is no such place.
+    """
+    if "://" not in storage:
+        folder = Path(storage).absolute().parent
+        above = next(place for place in (folder, *folder.parents) if place.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise tell_unusable(storage, PermissionError(f"{above} is no folder that can be written"))
+        return
+    try:
+        url, options = _address(storage)
+        engine = create_engine(url, **options)
+        with engine.connect():
+            pass
+        engine.dispose()
+    except ImportError as fault:
+        raise _tell_driver(storage, fault) from fault
+    except Exception as fault:  # SQLAlchemy's, or whatever the driver raises
+        raise tell_unusable(storage, fault) from fault
+
+
 def open_storage(storage: str) -> BaseStorage:
     """Open a storage, or make it.
 
@@ -50,12 +78,7 @@ def open_storage(storage: str) -> BaseStorage:
         try:
             return _open_once(storage)
         except ImportError as fault:
-            raise ConfigError(
-                "The database's driver is not installed.",
-                expected="the package that SQLAlchemy names for this kind of URL",
-                got=f"storage={hide_password(storage)}: {str(fault).splitlines()[0]}",
-                remedy='pip install "ser-kd[postgresql]"' if storage.startswith("postgres") else "install it, or take postgresql://…",
-            ) from fault
+            raise _tell_driver(storage, fault) from fault
         except Exception as fault:  # SQLAlchemy's, or whatever the driver raises
             if attempt == _TRIES - 1 or not _is_race(fault):
                 raise tell_unusable(storage, fault) from fault
@@ -82,16 +105,32 @@ def tell_unusable(storage: str, fault: Exception) -> DataError:
         "The sweep's storage cannot be used.",
         expected="a storage that Optuna made, or a place where one can be made",
         got=hide_password(f"{storage}: {type(fault).__name__}: {told}"),
-        remedy="start the database, or name another storage: storage=FILE.db",
+        remedy=("start the database" if "://" in storage else "mend what is told, or move the file away")
+        + ", or name another storage: storage=FILE.db",
     )
+
+
+def _tell_driver(storage: str, fault: ImportError) -> ConfigError:
+    return ConfigError(
+        "The database's driver is not installed.",
+        expected="the package that SQLAlchemy names for this kind of URL",
+        got=f"storage={hide_password(storage)}: {str(fault).splitlines()[0]}",
+        remedy='pip install "ser-kd[postgresql]"' if storage.startswith("postgres") else "install it, or take postgresql://…",
+    )
+
+
+def _address(storage: str) -> tuple[str, dict[str, Any]]:
+    """Give the URL as SQLAlchemy takes it, and how it is connected to."""
+    # psycopg 3; without a name SQLAlchemy's version decides which driver it is
+    url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", storage)
+    waits = {"connect_args": {"connect_timeout": _CONNECT_S}} if url.startswith("postgresql+psycopg") else {}
+    return url, {"pool_pre_ping": True, **waits}
 
 
 def _open_once(storage: str) -> BaseStorage:
     if "://" in storage:
-        # psycopg 3; without a name SQLAlchemy's version decides which driver it is
-        url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", storage)
-        waits = {"connect_args": {"connect_timeout": _CONNECT_S}} if url.startswith("postgresql+psycopg") else {}
-        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **waits})
+        url, options = _address(storage)
+        return RDBStorage(url, engine_kwargs=options)
     path = Path(storage)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in _SQLITE:

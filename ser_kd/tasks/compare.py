@@ -123,7 +123,7 @@ def find_system(ledger: Ledger, name: str) -> tuple[RunEntry, ...]:
     Args:
         ledger: All runs.
         name: ``experiment``, or ``experiment@digits``; without digits the one identity with finished runs is taken, and trials
-            of sweeps are passed over where there are other runs.
+            of sweeps are passed over.
 
     Returns:
         All its runs, whatever their status; at least one is finished.
@@ -143,7 +143,15 @@ def find_system(ledger: Ledger, name: str) -> tuple[RunEntry, ...]:
     identities: dict[str, list[RunEntry]] = {}
     runs = [entry for entry in ledger.runs if entry.record.experiment == experiment]
     ordinary = [entry for entry in runs if not entry.record.sweep]
-    for entry in runs if digits or not ordinary else ordinary:
+    if not digits and not ordinary:
+        raise DataError(
+            f"All runs of '{name}' are trials of sweeps.",
+            expected="a training that is no trial, or one trial by the first digits of its identity",
+            got=f"{len({entry.record.identity for entry in runs})} trials of {join_names({entry.record.sweep for entry in runs})}",
+            remedy=f"train one as an ordinary run ('ser-kd report' tells the best one's command line), or name one: {name}@"
+            + shorten_identity(runs[0].record.identity, dict.fromkeys(entry.record.identity for entry in runs)),
+        )
+    for entry in runs if digits else ordinary:
         identities.setdefault(entry.record.identity, []).append(entry)
     fitting = {identity: runs for identity, runs in identities.items() if identity.startswith(digits)}
     finished = {identity: runs for identity, runs in fitting.items() if any(entry.record.status == "finished" for entry in runs)}

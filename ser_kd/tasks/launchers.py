@@ -56,9 +56,14 @@ class Launch:
             where = "processes of this machine, as SLURM would be asked for jobs"
         return [("launcher", where), ("jobs at once", str(self.workers or "as many as fit"))]
 
+    @property
+    def outlives_us(self) -> bool:
+        """Whether trainings go on when the process that handed them over ends."""
+        return isinstance(self.settings, SlurmSettings)
+
     def describe_stop(self) -> str:
         """Say what Ctrl-C left behind."""
-        if isinstance(self.settings, SlurmSettings):
+        if self.outlives_us:
             return "the jobs go on without it; the same command follows them, and scancel ends them"
         return "what was being trained is saved; the same command does what is missing"
 
@@ -202,7 +207,7 @@ def _check_slurm(settings: SlurmSettings, demands: Collection[Demand], demand: D
             remedy="train the teachers first, or each kind in a command of its own",
         )
     if settings.cluster == "slurm":
-        from ser_kd.sweeps.launchers.slurm import list_parameters
+        from ser_kd.sweeps.launchers.slurm import list_jobs, list_parameters
 
         list_parameters(settings, demand)
         missing = [name for name in ("sbatch", "squeue", "srun") if shutil.which(name) is None]
@@ -213,3 +218,4 @@ def _check_slurm(settings: SlurmSettings, demands: Collection[Demand], demand: D
                 got=f"missing: {', '.join(missing)}",
                 remedy="run it on a login node; launcher.cluster=local tries the words out without SLURM",
             )
+        list_jobs()  # whether the controller answers

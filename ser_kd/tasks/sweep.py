@@ -20,11 +20,15 @@ one PostgreSQL storage and one folder of runs it shares the trials. Reports and 
 from __future__ import annotations
 
 import shlex
+import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ser_kd.contracts.sweep_record import name_sweep_file
 from ser_kd.runtime import console
+from ser_kd.runtime.command_line import quote_value
+from ser_kd.runtime.composition import compose
 from ser_kd.runtime.job_lines import JobLines
 from ser_kd.runtime.recording import NOT_SCIENCE, NOT_SCIENCE_WITHIN
 from ser_kd.sweeps.launchers.settings import SlurmSettings
@@ -56,7 +60,7 @@ def run(arguments: list[str]) -> int:
     from ser_kd.sweeps.study import open_study  # late: torch and optuna take seconds to import
     from ser_kd.sweeps.study_record import make_record
     from ser_kd.sweeps.trial_board import TrialBoard
-    from ser_kd.sweeps.trial_storage import check_storage, hide_password, open_storage
+    from ser_kd.sweeps.trial_storage import check_place, check_storage, hide_password
     from ser_kd.tasks.launched_training import read_demand, train_trial
     from ser_kd.tasks.launchers import plan_launch
     from ser_kd.tasks.sweep_checks import check_trials
@@ -64,15 +68,18 @@ def run(arguments: list[str]) -> int:
 
     runs_root = Path(config.paths.runs)
     name = sweep.name or f"{asked.path.absolute().parent.name}/{asked.path.stem}"
-    storage = asked.storage or str(runs_root / "sweeps" / f"{name_sweep_file(name)}.db")
+    usual = str(runs_root / "sweeps" / f"{name_sweep_file(name)}.db")
+    storage = asked.storage or usual
     check_storage(storage)
     stopping = asked.early_terminate or ("hyperband" if sweep.hyperband else "none")
     if asked.workers is None and sweep.method == "bayes" and isinstance(settings, SlurmSettings):
         asked.workers = _BAYES_AT_ONCE
     launch = plan_launch(settings, [read_demand(config)], asked.workers, _count_trials(sweep, asked), "sweep")
     console.table([*_describe(sweep, asked, stopping), ("storage", hide_password(storage)), *launch.describe()])
-    if "://" in storage and not asked.dry_run:
-        open_storage(storage)  # a database that does not answer is told before audio is decoded
+    check_place(storage)  # told before audio is decoded
+    given = {word.partition("=")[0] for word in asked.words}
+    marks = [f"{key}={quote_value(name)}" for key in ("logger.group", "sweep") if key not in given]
+    compose("train", [*asked.words, *marks])
     check_trials(sweep, asked, config)
     if asked.dry_run:
         if sweep.method == "grid":
@@ -85,14 +92,15 @@ def run(arguments: list[str]) -> int:
     )  # fmt: skip
     for trial in study.list_foreign():
         holder = str(trial.user_attrs.get("holder", "that has just taken it"))
-        dead = f"; where that machine is down: take_over={holder.split()[0]}" if " " in holder else ""
+        host = holder.split()[0] if " " in holder else ""
+        dead = f"; where that machine is down: take_over={host}" if host and host != socket.gethostname() else ""
         console.warn(f"trial {trial.number} is held by another process ({holder}) and left to it{dead}")
-    marks = {"logger.group": name, "sweep": name}
-    given = {word.partition("=")[0] for word in asked.words}
-    board = TrialBoard(study, [*asked.words, *(f"{key}={value}" for key, value in marks.items() if key not in given)])
+    board = TrialBoard(study, [*asked.words, *marks])
     command = hide_password(shlex.join(["ser-kd", "sweep", *arguments]))
     experiment = config.experiment or "own"
-    notes = SweepNotes(runs_root, lambda: make_record(study, experiment, asked.words, stopping=stopping, command=command))
+    place = "" if Path(storage).absolute() == Path(usual).absolute() else hide_password(storage)
+    describe = partial(make_record, study, experiment, asked.words, stopping=stopping, command=command, storage=place)
+    notes = SweepNotes(runs_root, lambda is_stopped: describe(is_stopped=is_stopped))
     notes.write()
     if board.jobs:
         launcher, logs = launch.make(train_trial, runs_root)
@@ -106,8 +114,10 @@ def run(arguments: list[str]) -> int:
                     notes.notice(job)
 
                 launcher.run(board, notice)
-        except KeyboardInterrupt:
-            console.warn(f"stopped: {launch.describe_stop()}")
+        except BaseException as fault:
+            notes.write(is_stopped=not launch.outlives_us)
+            if isinstance(fault, KeyboardInterrupt):
+                console.warn(f"stopped: {launch.describe_stop()}")
             raise
     return show_results(notes.write(), storage)
 

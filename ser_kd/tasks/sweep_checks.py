@@ -16,14 +16,18 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.sweeps.sweep_file import SweepFile
 from ser_kd.tasks.sweep_words import SweepWords
-from ser_kd.tasks.training_run import prepare_run
+from ser_kd.tasks.training_run import TrainingRun, prepare_run
+
+_BUILT_ALONE = ("objective.", "optimizer.", "learning_rate_schedule.", "fold=", "seed=")
+"""Parameters whose values need no data, teacher or model to be tried."""
 
 
 def check_trials(sweep: SweepFile, asked: SweepWords, config: DictConfig) -> None:
     """Try what can be tried without training.
 
-    Objective and optimizer are built with every value of every parameter; data are read, the teacher is found and the model built as
-    for the first trial, and the metric is looked up among those of its validation.
+    Objective and optimizer are built with every value of every parameter. For the first trial, and for every value of a parameter of
+    anything else (the first dozen), data are read, the teacher is found and the model built; the metric is looked up among those of
+    validation.
 
     Args:
         sweep: The sweep.
@@ -34,8 +38,7 @@ def check_trials(sweep: SweepFile, asked: SweepWords, config: DictConfig) -> Non
         ConfigError: All values that cannot be; a metric that does not exist; whatever else the first trial cannot work with.
     """
     raise_faults([fault for words, tried in asked.tried if (fault := _find_fault(words, tried)) is not None])
-    run = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *asked.words]))
-    module = run.make_module(with_weights=False)
+    run, module = _prepare(asked, config)
     known = [f"validation/{name}" for name in list_metrics(module)] if run.fold.validation_set else []
     if sweep.metric not in known:
         raise ConfigError(
@@ -44,6 +47,22 @@ def check_trials(sweep: SweepFile, asked: SweepWords, config: DictConfig) -> Non
             got=f"metric.name: {sweep.metric}",
             remedy=suggest(sweep.metric, known) or "correct metric.name in the sweep file",
         )
+
+
+def _prepare(asked: SweepWords, config: DictConfig) -> tuple[TrainingRun, DistillationModule]:
+    """Prepare the first trial, and one for each further value of what more than objective and optimizer depend on."""
+    command = shlex.join(["ser-kd", "train", *asked.words])
+    run = prepare_run(config, config.experiment or "own", command)
+    module = run.make_module(with_weights=False)
+    further = [(words, tried) for words, tried in asked.tried[1:] if not words[0].startswith(_BUILT_ALONE)]
+    for words, tried in further:
+        try:
+            prepare_run(tried, tried.experiment or "own", command).make_module(with_weights=False)
+        except SerKdError as fault:
+            raise type(fault)(
+                fault.problem, expected=fault.expected, got=f"{fault.got} ({' '.join(words)})", remedy=fault.remedy
+            ) from fault
+    return run, module
 
 
 def list_metrics(module: DistillationModule) -> list[str]:

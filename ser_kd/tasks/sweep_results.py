@@ -19,18 +19,18 @@ class SweepNotes:
 
     Args:
         runs_root: Where runs lie.
-        make_record: Gives the sweep as it stands.
+        make_record: Gives the sweep as it stands; told whether what this process trained has ended with it.
     """
 
-    def __init__(self, runs_root: Path, make_record: Callable[[], SweepRecord]) -> None:
+    def __init__(self, runs_root: Path, make_record: Callable[[bool], SweepRecord]) -> None:
         self.runs_root = runs_root
         self.make_record = make_record
         self._states: dict[str, State] = {}
 
-    def write(self) -> SweepRecord:
+    def write(self, is_stopped: bool = False) -> SweepRecord:
         """Write the record whole or not at all."""
-        record = self.make_record()
-        write_text(self.runs_root / SWEEP_FOLDER / f"{name_sweep_file(record.name)}.json", record.to_json())
+        record = self.make_record(is_stopped)
+        write_text(self.runs_root / SWEEP_FOLDER / f"{name_sweep_file(record.name, record.storage)}.json", record.to_json())
         return record
 
     def notice(self, job: Job) -> None:
@@ -73,5 +73,6 @@ def show_results(record: SweepRecord, storage: str) -> int:
         console.warn(f"{elsewhere} trials are being trained by other processes")
     missing = record.planned - (len(record.trials) - len(failed))
     if failed or missing > 0:
-        console.warn(f"{max(missing, len(failed))} of {record.planned} trials are missing; the same command tries them again")
+        lasting = ", and where a value can never work, it has to leave the sweep file" if failed else ""
+        console.warn(f"{max(missing, len(failed))} of {record.planned} trials are missing; the same command tries them again{lasting}")
     return 1 if failed or missing > 0 or (best is None and not elsewhere) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from ser_kd.runtime.command_line import read_root_file
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
+from ser_kd.runtime.recording import NOT_SCIENCE, NOT_SCIENCE_WITHIN
 from ser_kd.runtime.validation import check_config
 from ser_kd.runtime.yaml_files import read_plain_yaml
 from ser_kd.sweeps.sweep_command import write_words
@@ -81,11 +83,30 @@ def read_words(arguments: Sequence[str]) -> tuple[SweepWords, SweepFile, DictCon
                     remedy="leave it out of the words, or out of the file's parameters")
         for parameter in sweep.parameters if parameter.name in given
     ]  # fmt: skip
+    faults += [_tell_no_difference(parameter.name) for parameter in sweep.parameters if not _makes_a_difference(parameter.name)]
     asked.tried, faults_of_values = _try_values(sweep, asked.words) if sweep.train_words else ([], [])
     raise_faults(faults + faults_of_values)
     if not asked.tried:
         raise ConfigError("The sweep trains nothing.", expected="experiments=NAME in its command", got=str(asked.path))
     return asked, sweep, asked.tried[0][1]
+
+
+def _makes_a_difference(key: str) -> bool:
+    """Tell whether a key changes what is trained, or repeats it."""
+    group, _, rest = key.partition(".")
+    if group in ("fold", "seed", "experiment", "experiments"):
+        return True
+    kept_out = () if group == "teacher" else NOT_SCIENCE_WITHIN.get(group, ())
+    return group not in NOT_SCIENCE and rest.partition(".")[0] not in kept_out
+
+
+def _tell_no_difference(key: str) -> ConfigError:
+    return ConfigError(
+        f"{key} changes nothing that is learned, so all its trials would be one run.",
+        expected="parameters that change what is trained, or seed and fold, which repeat it",
+        got=f"parameters.{key}",
+        remedy=f"take it out of the parameters, and give it as a word for all trials: {key}=…",
+    )
 
 
 def _split(arguments: Sequence[str]) -> tuple[SweepWords, list[ConfigError]]:
@@ -124,6 +145,15 @@ def _split(arguments: Sequence[str]) -> tuple[SweepWords, list[ConfigError]]:
             ConfigError("dry_run is true or false.", expected="true or false", got=values["dry_run"], remedy="write dry_run=true")
         )
     asked.take_over = tuple(host for host in values.get("take_over", "").split(",") if host)
+    if socket.gethostname() in asked.take_over:
+        faults.append(
+            ConfigError(
+                "This machine is not dead.",
+                expected="take_over=HOST of another machine that is down, or all",
+                got=f"take_over={values['take_over']}, which is this machine",
+                remedy="leave it out: trials of processes that ended here are taken up by themselves; end a process that still trains one",
+            )
+        )
     asked.dry_run = values.get("dry_run", "").lower() == "true"
     return asked, faults
 

@@ -23,8 +23,9 @@ def run(arguments: list[str]) -> int:
     config = compose("train", arguments)
     check_config(config)
     # late: torch and lightning take seconds to import, and a typo should be told at once
+    from ser_kd.data.sampling import check_shares
     from ser_kd.runtime.process_group import is_first
-    from ser_kd.runtime.process_start import join_processes
+    from ser_kd.runtime.process_start import foresee_processes, join_processes
     from ser_kd.tasks.dry_run import describe_costs
     from ser_kd.tasks.run_execution import execute_run
     from ser_kd.tasks.training_run import prepare_run
@@ -34,6 +35,7 @@ def run(arguments: list[str]) -> int:
         prepared = prepare_run(config, config.experiment or "own", command)
         console.show(prepared.fold.describe())
         if config.dry_run:
+            check_shares(config.datamodule.batch_size, foresee_processes(config.trainer))
             console.table(describe_costs(prepared))
             console.note("dry run: nothing was trained")
             return 0

@@ -21,6 +21,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "onnxscript": ("deploy/",),
     "opensmile": ("frontends/egemaps.py",),
     "optuna": ("sweeps/",),
+    "sqlalchemy": ("sweeps/trial_storage.py",),  # a dependency of optuna
     "pandas": ("reports/",),
     "ray": ("sweeps/launchers/",),
     "rich": ("runtime/",),

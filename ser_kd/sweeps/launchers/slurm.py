@@ -77,14 +77,14 @@ class SlurmCluster:
 
     def find(self, name: str) -> str | None:
         """Give the number of the user's job with this name that waits or runs."""
-        found = [number for number, (state, other) in self._list_jobs().items() if other == name and _judge(state) is Standing.ALIVE]
+        found = [number for number, (state, other) in list_jobs().items() if other == name and _judge(state) is Standing.ALIVE]
         return found[0] if found else None
 
     def ask(self, numbers: Collection[str]) -> dict[str, Standing]:
         """Ask squeue, which knows a job for some minutes after its end; sacct, which submitit asks, needs accounting."""
         try:
-            known = self._list_jobs()
-        except subprocess.CalledProcessError:  # its controller is restarted, say: nothing is known, so nothing is given up
+            known = list_jobs()
+        except ConfigError:  # its controller is restarted, say: nothing is known, so nothing is given up
             return dict.fromkeys(numbers, Standing.ALIVE)
         self._states |= {number: known[number][0] for number in numbers if number in known}
         return {number: _judge(known[number][0]) if number in known else Standing.GONE for number in numbers}
@@ -95,11 +95,6 @@ class SlurmCluster:
 
     def close(self) -> None:
         """Leave the jobs as they are."""
-
-    def _list_jobs(self) -> dict[str, tuple[str, str]]:
-        command = ["squeue", "--noheader", "--states=all", "--format=%i|%T|%j", f"--user={os.getuid()}"]
-        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-        return {number: (state, name) for number, state, name in (line.split("|", 2) for line in lines)}
 
 
 class ProcessCluster:
@@ -135,6 +130,24 @@ class ProcessCluster:
 
     def close(self) -> None:
         """Leave the jobs as they are."""
+
+
+def list_jobs() -> dict[str, tuple[str, str]]:
+    """Ask SLURM for the user's jobs: number -> state and name.
+
+    Raises:
+        ConfigError: If its controller does not answer.
+    """
+    command = ["squeue", "--noheader", "--states=all", "--format=%i|%T|%j", f"--user={os.getuid()}"]
+    answer = subprocess.run(command, check=False, capture_output=True, text=True)
+    if answer.returncode:
+        raise ConfigError(
+            "SLURM does not answer.",
+            expected="a controller that squeue reaches ('scontrol ping' tells)",
+            got=" ".join(answer.stderr.split())[:300] or f"squeue ended with {answer.returncode}",
+            remedy="try again when it is up; launcher.cluster=local tries the words out without SLURM",
+        )
+    return {number: (state, name) for number, state, name in (line.split("|", 2) for line in answer.stdout.splitlines())}
 
 
 def list_parameters(settings: SlurmSettings, demand: Demand) -> dict[str, Any]:

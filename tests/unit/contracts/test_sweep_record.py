@@ -51,3 +51,23 @@ def test_a_lucky_seed_is_no_better_point() -> None:
     best = find_best_trial(trials, True)
     assert best is not None
     assert best.parameters == {"x": 2, "seed": 0}  # x = 3 was trained with one seed alone
+
+
+def test_sweeps_of_one_name_in_several_storages_have_files_of_their_own() -> None:
+    names = {name_sweep_file(name, storage) for name in ("a/b", "a-b") for storage in ("x.db", "y.db")}
+    assert len(names | {name_sweep_file("a/b")}) == 5
+    assert all(name.startswith("a-b") for name in names)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trials": [{"number": 0, "parameters": {}, "state": "finished", "value": 0.5}]},
+        {"trials": [{"number": 0, "parameters": {"x": 1}, "state": "finished", "value": "0.5"}]},
+        {"best": 7},
+    ],
+)
+def test_a_damaged_trial_is_told(change: dict) -> None:
+    text = json.dumps({**json.loads(RECORD.to_json()), **change})
+    with pytest.raises(DataError, match="does not hold what a sweep holds"):
+        SweepRecord.from_json(text)

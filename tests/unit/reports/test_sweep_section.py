@@ -95,7 +95,7 @@ def test_a_cell_says_what_was_cut_and_what_was_never_tried() -> None:
     record.trials = record.trials[:3]
     record.trials[0].state, record.trials[0].value = "stopped early", math.nan
     figure = plot_pair(gather_points(record), record.parameters[0], record.parameters[1], "ua", True)
-    assert {"n = 0 of 1", "not tried", "n = 1"} <= set(texts(figure))
+    assert {"no value\nn = 0 of 1", "not tried", "n = 1"} <= set(texts(figure))
 
 
 def test_ranges_are_dots_on_the_files_own_axes() -> None:

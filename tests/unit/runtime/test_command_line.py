@@ -4,7 +4,8 @@ import pytest
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.runtime.catalog import Catalog
-from ser_kd.runtime.command_line import find_missing_plural, parse_words, read_root_file
+from ser_kd.runtime.command_line import find_missing_plural, parse_words, quote_value, read_root_file
+from ser_kd.runtime.composition import compose
 
 
 def test_the_root_file_gives_keys_and_groups(place):
@@ -45,3 +46,8 @@ def test_an_experiment_that_was_only_named(place, write):
     assert "did you mean experiments=paper/one?" in str(fault)
     assert not find_missing_plural(parse_words(["experiment=own/name"], catalog), catalog)
     assert not find_missing_plural(parse_words(["experiment=paper/one", "experiments=paper/one"], catalog), catalog)
+
+
+@pytest.mark.parametrize("text", ["T, alpha", "a (b)", "a's", "${x}", "null", "2024", "[x]", "a\\'s", "a\\", "é=f", "  x ", "true", "a:b"])
+def test_a_quoted_value_means_its_text(text):
+    assert compose("train", ["experiments=demo/student", f"sweep={quote_value(text)}"]).sweep == text

@@ -187,3 +187,9 @@ def test_a_choice_beside_the_nodes_is_checked_before_anything_is_built():
         check_config({"batch_scope": "globl"})
     check_config({"batch_scope": "process"})
     assert ROOT_CHOICES["batch_scope"] == get_args(BatchScope)
+
+
+def test_a_seed_is_no_larger_than_generators_take():
+    with pytest.raises(ConfigError, match="seed is too large"):
+        check_config({"seed": 2**32})
+    check_config({"seed": 2**32 - 1})

@@ -72,7 +72,7 @@ def test_the_record_tells_where_runs_lie_and_what_became_of_them(board: TrialBoa
     record = record_of(study)
     assert [trial.state for trial in record.trials] == ["finished", "failed", "failed"]
     assert record.trials[0].run == "demo/distilled/1/fold=0/seed=0"
-    assert [trial.message for trial in record.trials[1:]] == ["no memory", f"{UA} is undefined"]
+    assert [trial.message for trial in record.trials[1:]] == ["no memory; at all", f"{UA} is undefined"]
     assert (record.best, record.planned) == (0, 4)
     assert record.best_command == "ser-kd train fold=0 objective.alpha=0.1 b=x"
     assert [(part.name, part.values) for part in record.parameters] == [("objective.alpha", [0.1, 0.5]), ("b", ["x", "y"])]
@@ -81,7 +81,7 @@ def test_the_record_tells_where_runs_lie_and_what_became_of_them(board: TrialBoa
 def test_the_record_is_written_when_a_trial_changes_and_only_then(board: TrialBoard, study: SweepStudy, tmp_path: Path) -> None:
     written = []
 
-    def make() -> SweepRecord:
+    def make(is_stopped: bool) -> SweepRecord:
         written.append(1)
         return record_of(study)
 
@@ -108,3 +108,11 @@ def test_what_others_train_is_not_missing(board: TrialBoard, study: SweepStudy, 
     assert "trial 3 failed: no memory" in shown.err
     assert "optuna-dashboard sqlite:///s.db" in shown.out
     assert "best: trial 0, validation/ua 0.5000" in shown.out
+
+
+def test_what_this_process_trained_is_interrupted_when_it_stops(board: TrialBoard, study: SweepStudy) -> None:
+    take(board)
+    assert [trial.state for trial in record_of(study).trials] == ["running"]
+    stopped = make_record(study, "demo/distilled", [], stopping="none", command="", storage="x.db", is_stopped=True)
+    assert [trial.state for trial in stopped.trials] == ["interrupted"]
+    assert stopped.storage == "x.db"

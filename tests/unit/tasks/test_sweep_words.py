@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,15 @@ def test_a_file_that_is_no_yaml_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("method: grid\nmethod: [")
     with pytest.raises(ConfigError, match="no readable YAML"):
         read_words([str(tmp_path / "mine.yaml")])
+
+
+@pytest.mark.parametrize("key", ["datamodule.workers", "logger.group", "compile"])
+def test_a_parameter_that_changes_nothing_is_refused(write, key: str) -> None:
+    with pytest.raises(ConfigError, match="would be one run"):
+        read_words([write(parameters={**CONTENT["parameters"], key: {"values": [0, 1]}})])
+    assert read_words([write(parameters={**CONTENT["parameters"], "seed": {"values": [0, 1]}})])
+
+
+def test_this_very_machine_is_not_taken_over_from(write) -> None:
+    with pytest.raises(ConfigError, match="not dead"):
+        read_words([write(), f"take_over={socket.gethostname()}"])

@@ -15,7 +15,7 @@ from ser_kd.sweeps.job_folder import JobFolder, name_folder
 from ser_kd.sweeps.jobs import Job, JobBoard, State
 from ser_kd.sweeps.launchers.launched_jobs import LaunchedJobs, Standing
 from ser_kd.sweeps.launchers.settings import Demand, SlurmSettings
-from ser_kd.sweeps.launchers.slurm import ProcessCluster, SlurmCluster
+from ser_kd.sweeps.launchers.slurm import ProcessCluster, SlurmCluster, list_jobs
 from tests.unit.sweeps.worked_jobs import work
 
 ROOT = Path(__file__).parents[4]
@@ -185,3 +185,14 @@ def test_one_in_the_queue_of_which_no_note_was_kept_is_found_by_its_name(tmp_pat
     launcher = LaunchedJobs(work, SlurmCluster(SlurmSettings(), Demand()), tmp_path / "launched", most=1)
     assert launcher._hand_over(job).number == "18"
     assert not (tmp_path / "batch.sh").exists()
+
+
+def test_a_controller_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho 'squeue: error: DNS SRV lookup failed' >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ConfigError, match=r"does not answer(.|\n)*DNS SRV lookup failed"):
+        list_jobs()
+    cluster = SlurmCluster(SlurmSettings(), Demand())
+    assert cluster.ask(["1"]) == {"1": Standing.ALIVE}
