@@ -134,6 +134,13 @@ class ClipBank(HeldClips):
         super().__init__(names, clips, sample_rate_hz)
 
 
+def choose_share(names: Sequence[str], split: str) -> list[str]:
+    """Choose the names that belong to a split, in an order that mixes them by a hash; sorted."""
+    mixed = sorted(names, key=lambda name: (hash_text(name), name))
+    first, last = (round(share * len(mixed)) for share in FILE_SHARES[split])
+    return sorted(mixed[first:last])
+
+
 def _choose_files(root: Path, split: str) -> dict[str, Path]:
     files = list_audio(root)
     if not files:
@@ -143,9 +150,7 @@ def _choose_files(root: Path, split: str) -> dict[str, Path]:
             got=f"{root}: {'none of them' if root.is_dir() else 'no such folder'}",
             remedy="set root to the folder of your noises or room responses",
         )
-    mixed = sorted(files, key=lambda name: (hash_text(name), name))
-    first, last = (round(share * len(mixed)) for share in FILE_SHARES[split])
-    chosen = sorted(mixed[first:last])
+    chosen = choose_share(list(files), split)
     if not chosen:
         raise DataError(
             f"Too few files for the split '{split}'.",
