@@ -103,6 +103,16 @@ class ClipSource(Protocol):
 
 
 @runtime_checkable
+class NoiseTaker(Protocol):
+    """A transform whose noises can be handed in once the fold is known, because babble is mixed from its training speakers."""
+
+    @property
+    def awaits_noise(self) -> bool: ...
+
+    def take_noise(self, bank: ClipSource) -> None: ...
+
+
+@runtime_checkable
 class Fittable(Protocol):
     """A part with numbers that are fitted once to the training split, before step 0.
 

@@ -117,6 +117,8 @@ class RunRecord:
         finished_at: ISO time, UTC.
         notes: Free remarks of the program (early stop, resumed, …).
         failure: Message of the error where status is ``failed``.
+        noise: The noises of training, as ``NoiseCorpus.describe`` tells them (``corpus``, ``types``, ``heard_types``, ``held_out``,
+            ``noise_split``, ``test_was_heard``, …); empty where none of the group ``noise`` were heard.
         sweep: Name of the sweep that this run is no more than a trial of; empty for an ordinary run.
     """
 
@@ -148,6 +150,7 @@ class RunRecord:
     finished_at: str = ""
     notes: list[str] = field(default_factory=list)
     failure: str = ""
+    noise: dict[str, Any] = field(default_factory=dict)
     sweep: str = ""
     schema_version: int = SCHEMA_VERSION
 

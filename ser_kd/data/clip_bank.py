@@ -155,7 +155,7 @@ def _choose_files(root: Path, split: str) -> dict[str, Path]:
         raise DataError(
             f"Too few files for the split '{split}'.",
             expected="5 files or more",
-            got=f"{root}: {len(mixed)}",
+            got=f"{root}: {len(files)}",
             remedy="set split=all and give each split a part of every file: [0, 0.6], [0.6, 0.8], [0.8, 1]",
         )
     return {name: files[name] for name in chosen}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ser_kd.contracts.batch import ModelInput, SpeechBatch
-from ser_kd.contracts.interfaces import Transform
+from ser_kd.contracts.interfaces import ClipSource, NoiseTaker, Transform
 
 
 @dataclass
@@ -31,6 +31,17 @@ class Views:
     def mixes_any(self) -> bool:
         """Whether what anyone hears of a clip depends on the other clips of the batch."""
         return self.mixes_clips or getattr(self.student, "mixes_clips", False)
+
+    @property
+    def noise_takers(self) -> list[NoiseTaker]:
+        """The slots that wait for noises."""
+        slots: list[object] = [self.both, self.student, self.teacher]
+        return [transform for transform in slots if isinstance(transform, NoiseTaker) and transform.awaits_noise]
+
+    def take_noise(self, bank: ClipSource) -> None:
+        """Hand noises to the slots that wait for them."""
+        for transform in self.noise_takers:
+            transform.take_noise(bank)
 
     def teacher_input(self, batch: SpeechBatch) -> ModelInput:
         """Give what the teacher hears alone."""

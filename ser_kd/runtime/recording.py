@@ -43,8 +43,8 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
 
     Fold and seed are not part of it (they stand in the folder name), nor are devices, workers, loggers and paths. The protocol's
     fingerprint stands for the data, the teacher's identity for the teacher, however it was named, and names and sizes of the audio
-    files for a folder of noises or rooms (a ``root`` below ``views``), wherever it lies. Whether answers come from a cache does not
-    count, but what they lose there does, and so do draws that repeat (``cache.views``).
+    files for a folder of noises or rooms (a ``root`` below ``views`` or ``noise``), wherever it lies. Whether answers come from a cache
+    does not count, but what they lose there does, and so do draws that repeat (``cache.views``).
 
     Args:
         config: Resolved configuration as plain data.
@@ -57,12 +57,14 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
     """
     science = {}
     for name, value in config.items():
-        # without averaging, and however many processes share it, a run keeps the name it had before there was any such key
-        if name in NOT_SCIENCE or (name, value) in (("averaging", None), ("batch_scope", "global")):
+        # without averaging or noise, and however many processes share it, a run keeps the name it had before there was any such key
+        if name in NOT_SCIENCE or (name, value) in (("averaging", None), ("noise", None), ("batch_scope", "global")):
             continue
         left_out = NOT_SCIENCE_WITHIN.get(name, ())
         science[name] = {k: v for k, v in value.items() if k not in left_out} if isinstance(value, Mapping) else value
     science["views"] = name_folders_by_content(science.get("views"))
+    if "noise" in science:
+        science["noise"] = name_folders_by_content(science["noise"])
     cache = config.get("cache") or {}
     lossy = {"views": cache.get("views")}
     if caches_frames:

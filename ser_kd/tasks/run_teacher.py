@@ -55,6 +55,9 @@ def _open_cache(run: TrainingRun, module: DistillationModule) -> OpenedCache:
     if run.teacher is None:  # only called where there is a teacher; told to the type checker
         raise RuntimeError("there is no teacher to cache")
     views: Any = OmegaConf.to_container(run.config.views, resolve=True) if run.config.views else {}
+    if run.noise is not None:  # babble depends on the fold
+        noise = name_folders_by_content(OmegaConf.to_container(run.config.noise, resolve=True))
+        views = {slot: [node, noise, run.fold.fingerprint, run.fold.fold] for slot, node in views.items() if node is not None}
     return open_cache(
         CacheRequest(
             spec=read_cache_spec(run.config),

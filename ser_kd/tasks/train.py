@@ -33,6 +33,8 @@ def run(arguments: list[str]) -> int:
     with nullcontext() if config.dry_run else join_processes(config.trainer):
         prepared = prepare_run(config, config.experiment or "own", command)
         console.show(prepared.fold.describe())
+        for line in prepared.noise.audit.describe() if prepared.noise else []:
+            console.show(line)
         if config.dry_run:
             console.table(describe_costs(prepared))
             console.note("dry run: nothing was trained")

@@ -21,6 +21,7 @@ from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_spec import TeacherSpec
+from ser_kd.distill.views import Views
 from ser_kd.distill.weight_averaging import RunningAverage, TopCheckpoints
 from ser_kd.models.layers.shared_statistics import share_statistics
 from ser_kd.models.pretrained import load_pretrained
@@ -34,6 +35,7 @@ from ser_kd.runtime.process_group import count_processes, first_on_each_machine
 from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import identify
 from ser_kd.runtime.tracking import choose_mode
+from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_noise
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
 
 
@@ -50,6 +52,7 @@ class TrainingRun:
         identity: Hash of what changes the science.
         folder: Run folder.
         watchers: Further callbacks of the trainer, which change nothing.
+        noise: The noises of training, or None.
     """
 
     config: DictConfig
@@ -60,6 +63,7 @@ class TrainingRun:
     identity: str
     folder: Path
     watchers: Sequence[Callback] = ()
+    noise: TrainingNoise | None = None
 
     @property
     def fold(self) -> ProtocolFold:
@@ -89,13 +93,23 @@ class TrainingRun:
             objective=objective,
             classes=fold.label_set.labels,
             teacher=self.teacher,
-            views=build(self.config.views),
+            views=self.make_views(),
             optimizer=build(self.config.optimizer),
             learning_rate_schedule=build(self.config.learning_rate_schedule),
             class_counts=fold.class_counts("train"),
             group_values=self.data.group_values,
             batch_scope=self.config.batch_scope,
         )
+
+    def make_views(self) -> Views:
+        """Build the views, with the noises of training in those that wait for them.
+
+        Raises:
+            ConfigError: If a view waits for noises and none are chosen, or noises are chosen that no view hears.
+        """
+        views: Views = build(self.config.views) or Views()
+        hand_over_noise(self.noise, views)
+        return views
 
     def make_trainer(self, callbacks: Sequence[Callback], loggers: Any) -> lightning.Trainer:
         """Build the trainer."""
@@ -128,6 +142,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
     _check_averaging(config)
     check_shares(config.datamodule.batch_size, count_processes())
+    build(config.get("noise"))
     cache = read_cache_spec(config)
     data: SpeechDataModule = build(
         config.datamodule,
@@ -144,6 +159,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     for text in data.manifest.notes:
         console.warn(text)
     runs_root = Path(config.paths.runs)
+    noise = None if config.get("noise") is None else prepare_training_noise(config.noise, data)
     teacher = None
     if spec is not None:
         corpus_words = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
@@ -154,7 +170,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     caches_frames = spec is not None and spec.cache == "auto" and cache.choose_parts(build(config.objective)).are_long
     identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
-    return TrainingRun(config, experiment, command, data, teacher, identity, folder)
+    return TrainingRun(config, experiment, command, data, teacher, identity, folder, noise=noise)
 
 
 def _check_averaging(config: DictConfig) -> None:

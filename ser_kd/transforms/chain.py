@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Generic
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.interfaces import ClipSource, NoiseTaker
 from ser_kd.transforms.random_transform import RandomTransform, Subject
 
 
@@ -43,6 +44,17 @@ class Chain(Generic[Subject]):
     def mixes_clips(self) -> bool:
         """Whether one of the transforms does."""
         return any(transform.mixes_clips for transform in self.transforms)
+
+    @property
+    def awaits_noise(self) -> bool:
+        """Whether one of the transforms waits for noises."""
+        return any(isinstance(transform, NoiseTaker) and transform.awaits_noise for transform in self.transforms)
+
+    def take_noise(self, bank: ClipSource) -> None:
+        """Hand noises to the transforms that wait for them."""
+        for transform in self.transforms:
+            if isinstance(transform, NoiseTaker) and transform.awaits_noise:
+                transform.take_noise(bank)
 
     def __call__(self, batch: Subject) -> Subject:
         for transform in self.transforms:

@@ -72,6 +72,10 @@ class RandomTransform(ABC, Generic[Subject]):
         """The name under which the transform draws."""
         return f"{type(self).__name__}/{self.slot}"
 
+    def choose_keys(self, subject: Subject) -> Tensor | None:
+        """Give the keys (B,) int64 to draw by: those of the batch, which are new in each epoch; None where it has none."""
+        return subject.keys
+
     @abstractmethod
     def draw(self, subject: Subject, keys: Tensor) -> Parameters:
         """Draw the parameters of each clip.
@@ -106,14 +110,15 @@ class RandomTransform(ABC, Generic[Subject]):
         """
         parameters, selected = self.last_parameters, self.last_selected
         if not self.is_frozen or parameters is None or selected is None:
-            if batch.keys is None:
+            chosen = self.choose_keys(batch)
+            if chosen is None:
                 raise ConfigError(
                     f"{type(self).__name__} draws by keys and got none.",
                     expected="one int64 key per clip",
                     got="keys: None",
                     remedy="hand over the batch's keys, or leave random transforms out of evaluation",
                 )
-            keys = derive_keys(batch.keys, self.purpose)
+            keys = derive_keys(chosen, self.purpose)
             selected = draw_parameter(keys, "selected", 0.0, 1.0) < self.probability
             parameters = self.draw(batch, keys)
             self.last_parameters, self.last_selected = parameters, selected

@@ -215,23 +215,23 @@ class NoiseCorpus(ABC):
 
     def _cut(self, noise_type: str, recording: str, share: tuple[float, float]) -> tuple[NoisePart, Tensor]:
         whole = self.read_recording(noise_type, recording)
-        start, end = cut_share(len(whole), share, self.guard_s, self.sample_rate_hz)
-        clip = whole[start:end]
-        if not bool(clip.any()):
+        first, end = cut_share(len(whole), share, self.guard_s, self.sample_rate_hz)
+        part = NoisePart(noise_type, recording, first / self.sample_rate_hz, end / self.sample_rate_hz)
+        if not bool(whole[first:end].any()):
             raise DataError(
                 "A noise is silent, which has no ratio to speech.",
                 expected="noise with at least one sample that is not zero in every part",
-                got=f"{recording}: {start / self.sample_rate_hz:.2f} to {end / self.sample_rate_hz:.2f} s of {len(whole) / self.sample_rate_hz:.2f} s",
+                got=f"{recording}: {part.start_s:.2f} to {part.end_s:.2f} s of {len(whole) / self.sample_rate_hz:.2f} s",
                 remedy="leave this recording out, or cut its silence off",
             )
-        return NoisePart(noise_type, recording, start / self.sample_rate_hz, end / self.sample_rate_hz), clip
+        return part, whole[first:end]
 
     def describe(self) -> dict[str, Any]:
         """Tell what a reader of results must know, as plain data for the record.
 
         Returns:
-            ``corpus``, ``licence``, ``types``, ``heard_types`` (in training and validation), ``held_out``, ``noise_split`` and ``test_was_heard``
-            (whether test noises sounded in training, as with ``noise_split=paper``).
+            ``corpus``, ``licence``, ``types``, ``heard_types`` (in training and validation), ``held_out``, ``noise_split`` and
+            ``test_was_heard`` (whether test noises sounded in training, as with ``noise_split=paper``).
         """
         return {
             "corpus": self.name,
