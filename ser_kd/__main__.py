@@ -14,10 +14,11 @@ from pathlib import Path
 
 from ser_kd import __version__
 from ser_kd.contracts.errors import ConfigError, SerKdError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.runtime import console
 from ser_kd.runtime.catalog import Catalog, read_key_comments
 from ser_kd.runtime.extras import check_extra
-from ser_kd.runtime.faults import join_names, suggest
+from ser_kd.runtime.faults import join_names
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 
 DONE, OUR_FAULT, USER_FAULT, INTERRUPTED = 0, 1, 2, 130

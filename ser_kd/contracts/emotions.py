@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ser_kd.contracts.errors import DataError
+from ser_kd.contracts.suggestions import suggest
 
 DIMENSIONS: tuple[str, str, str] = ("arousal", "dominance", "valence")
 """The order in which dimensional values stand everywhere in the project."""
@@ -101,15 +101,14 @@ class LabelSet:
         found = self.find_class(plain)
         if found is not None or plain in self.dropped:
             return found
-        near = difflib.get_close_matches(plain, self.labels, n=1)
+        near = suggest(plain, self.labels)
         raise DataError(
             f"Label '{emotion}' is outside the label set '{self.name}'.",
             expected=f"one of {', '.join(self.labels)}"
             + (f"; merged: {', '.join(self.merges)}" if self.merges else "")
             + (f"; left out: {', '.join(sorted(self.dropped))}" if self.dropped else ""),
             got=emotion,
-            remedy=(f"did you mean '{near[0]}'? Otherwise " if near else "")
-            + "choose a label set that has it, merge it into a class or drop it",
+            remedy=(f"{near} Otherwise " if near else "") + "choose a label set that has it, merge it into a class or drop it",
         )
 
     def find_class(self, emotion: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +11,7 @@ from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.emotions import canonical_emotion
 from ser_kd.contracts.errors import ConfigError, ShapeError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.functional.pairwise import normalize_rows
 from ser_kd.functional.softening import check_temperature, raise_precision
 from ser_kd.losses.labels import strongest_classes
@@ -106,12 +106,12 @@ class SupervisedContrastive(nn.Module):
         for name in self.classes or []:
             plain = name if name in names else canonical_emotion(name)
             if plain not in names:
-                near = difflib.get_close_matches(plain, names, n=1)
+                near = suggest(plain, names)
                 raise ConfigError(
                     f"The supervised contrastive loss names a class '{name}' that the label set has not.",
                     expected=f"one of {', '.join(names)}" if names else "a batch that knows its class_names",
                     got=name,
-                    remedy=(f"did you mean '{near[0]}'? Otherwise " if near else "") + "name classes of the label set",
+                    remedy=(f"{near} Otherwise " if near else "") + "name classes of the label set",
                 )
             indices.append(names.index(plain))
         return torch.tensor(indices, device=classes.device)

@@ -10,15 +10,10 @@ import pandas as pd
 
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.records import ProtocolRecord, RunRecord
+from ser_kd.reports.answers import count_confusion, read_test_sets
+from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.ledger import Ledger, RunEntry, read_predictions
-from ser_kd.reports.significance import (
-    METRICS,
-    RESAMPLES,
-    Interval,
-    bootstrap_metrics,
-    count_confusion,
-    read_test_sets,
-)
+from ser_kd.reports.significance import RESAMPLES, Interval, bootstrap_metrics
 from ser_kd.reports.systems import (
     ROLES,
     SPLIT,

@@ -11,6 +11,8 @@ import pandas as pd
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.records import ProtocolRecord
 from ser_kd.reports.aggregate import summarise_system
+from ser_kd.reports.answers import read_seeds, read_test_sets
+from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.ledger import RunEntry
 from ser_kd.reports.paired_tests import (
     EffectSize,
@@ -22,7 +24,7 @@ from ser_kd.reports.paired_tests import (
     run_mcnemar,
 )
 from ser_kd.reports.run_pairs import RunKey, RunPairs, check_comparable, name_some, pair_runs, tell_key
-from ser_kd.reports.significance import METRICS, RESAMPLES, Interval, bootstrap_difference, pool_metric, read_seeds, read_test_sets
+from ser_kd.reports.significance import RESAMPLES, Interval, bootstrap_difference, pool_metric
 from ser_kd.reports.systems import SPLIT, SystemRow
 
 _TOLERANCE = 1e-3

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from ser_kd.reports.comparison import Comparison
+from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.leaderboard import FEW_SPEAKERS, format_estimate, format_exactly, format_interval, name_systems
-from ser_kd.reports.significance import METRICS, Interval
+from ser_kd.reports.significance import Interval
 from ser_kd.reports.systems import SystemRow
 from ser_kd.reports.tables import NOTHING, Column, Table, format_p, format_points, format_share, render_markdown
 

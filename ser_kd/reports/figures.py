@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from ser_kd.reports.significance import class_recalls
+from ser_kd.reports.confusion_metrics import class_recalls
 from ser_kd.reports.style import GRID, INK, MUTED, ON_FILL, ROLE_COLOURS, ROLE_MARKERS, SERIES, SURFACE, in_house_style, tidy_axes
 
 _MOST_NUMBERED = 12

@@ -6,14 +6,8 @@ import math
 from dataclasses import dataclass
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.reports.significance import (
-    RESAMPLES,
-    Answers,
-    Interval,
-    bootstrap_difference,
-    pool_metric,
-    read_test_sets,
-)
+from ser_kd.reports.answers import Answers, read_test_sets
+from ser_kd.reports.significance import RESAMPLES, Interval, bootstrap_difference, pool_metric
 from ser_kd.reports.systems import ProtocolBoard, SystemRow
 from ser_kd.reports.teacher_rows import name_ensemble
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ser_kd.reports.aggregate import build_boards
+from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.gains import Gain
 from ser_kd.reports.ledger import Ledger
-from ser_kd.reports.significance import METRICS
 from ser_kd.reports.systems import ROLES, Estimate, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import NOTHING, Column, Table, format_count, format_points, format_share
 

@@ -12,10 +12,11 @@ from ser_kd.contracts.benchmark_record import BenchmarkRecord
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.export_record import ExportRecord
 from ser_kd.contracts.records import RunRecord
+from ser_kd.reports.answers import read_answers
 from ser_kd.reports.benchmark_tables import describe_conditions, latency_table, ratio_table
 from ser_kd.reports.ledger import read_predictions
 from ser_kd.reports.sign_off import list_reasons, make_calibration_table, make_sign_off_table
-from ser_kd.reports.significance import Interval, bootstrap_metrics, read_answers
+from ser_kd.reports.significance import Interval, bootstrap_metrics
 from ser_kd.reports.tables import Column, Table, format_share, render_markdown
 
 METRICS = {"ua": "UA", "wa": "WA", "f1_macro": "F1, macro", "f1_weighted": "F1, weighted"}

@@ -11,16 +11,9 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.reports.significance import (
-    METRICS,
-    Answers,
-    Integers,
-    average_seeds,
-    check_same_clips,
-    count_by_unit,
-    list_seeds,
-    pool_metric,
-)
+from ser_kd.reports.answers import Answers, Integers, list_seeds
+from ser_kd.reports.confusion_metrics import METRICS
+from ser_kd.reports.significance import average_seeds, check_same_clips, count_by_unit, pool_metric
 
 MOST_EXACT_SPEAKERS = 14
 """Up to this many speakers all 2^S ways of swapping are looked at."""

@@ -1,24 +1,21 @@
-"""Confusion-matrix metrics and their bootstrap intervals, by speakers where there are enough of them."""
+"""Bootstrap intervals of metrics, by speakers where there are enough of them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ser_kd.contracts.errors import DataError
+from ser_kd.reports.answers import Answers, Integers, count_confusion, list_seeds
+from ser_kd.reports.confusion_metrics import METRICS, Floats, divide_known
 
 RESAMPLES = 2000
 LEVEL = 0.95
 LEAST_SPEAKERS = 5
 """With fewer speakers than this a resample of speakers holds too few different voices to say anything."""
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -44,158 +41,10 @@ class Interval:
     resamples: int = RESAMPLES
 
 
-@dataclass(frozen=True)
-class Answers:
-    """Truth and answer of N clips.
-
-    A clip may stand here several times (several seeds); its copies are then resampled together.
-
-    Args:
-        truth: (N,) class indices.
-        prediction: (N,) class indices.
-        speakers: (N,) speaker names.
-        ids: (N,) utterance ids.
-        classes: C.
-    """
-
-    truth: Integers
-    prediction: Integers
-    speakers: NDArray[np.str_]
-    ids: NDArray[np.str_]
-    classes: int
-
-
-def unweighted_accuracy(confusion: NDArray) -> Floats:
-    """Average the recall over the classes that have clips.
-
-    A class without a clip is left out of the mean and does not count as 0; without any clip the answer is NaN.
-
-    Args:
-        confusion: (..., C, C) counts, rows true, columns predicted.
-
-    Returns:
-        (...) in [0, 1].
-    """
-    recalls = class_recalls(confusion)
-    known = ~np.isnan(recalls)
-    return _divide(np.where(known, recalls, 0.0).sum(-1), known.sum(-1))
-
-
-def class_recalls(confusion: NDArray) -> Floats:
-    """Give the share of each class's clips that was found; (..., C, C) -> (..., C), NaN for a class without a clip."""
-    return _divide(np.diagonal(confusion, axis1=-2, axis2=-1), np.sum(confusion, axis=-1))
-
-
-def weighted_accuracy(confusion: NDArray) -> Floats:
-    """Give the share of all clips that was found; (..., C, C) -> (...)."""
-    return _divide(np.trace(confusion, axis1=-2, axis2=-1), np.sum(confusion, axis=(-2, -1)))
-
-
-def f1_macro(confusion: NDArray) -> Floats:
-    """Average F1 over the classes that occur or are predicted (scikit-learn's default); (..., C, C) -> (...)."""
-    scores = _class_f1(confusion)
-    known = ~np.isnan(scores)
-    return _divide(np.where(known, scores, 0.0).sum(-1), known.sum(-1))
-
-
-def f1_weighted(confusion: NDArray) -> Floats:
-    """Average F1 over classes, weighted by their clips; (..., C, C) -> (...)."""
-    support = np.sum(confusion, axis=-1)
-    return _divide(np.sum(np.nan_to_num(_class_f1(confusion)) * support, axis=-1), support.sum(-1))
-
-
-METRICS: Mapping[str, Callable[[NDArray], Floats]] = {
-    "ua": unweighted_accuracy,
-    "wa": weighted_accuracy,
-    "f1_macro": f1_macro,
-    "f1_weighted": f1_weighted,
-}
-
-
-def read_answers(predictions: pd.DataFrame, classes: Sequence[str], split: str = "test") -> Answers:
-    """Take the labelled clips of one split out of a table of predictions.
-
-    Raises:
-        DataError: If a truth or prediction is none of the classes, or no labelled clip is left.
-    """
-    rows = predictions[(predictions["split"] == split) & (predictions["truth"] != "")]
-    places = {name: place for place, name in enumerate(classes)}
-    strangers = sorted((set(rows["truth"]) | set(rows["prediction"])) - set(places))
-    if strangers or rows.empty:
-        raise DataError(
-            f"The predictions of the {split} split do not fit the run's classes.",
-            expected=f"labelled clips of {', '.join(classes)}",
-            got=", ".join(strangers) or "no labelled clip",
-            remedy="evaluate the run again: ser-kd evaluate",
-        )
-    return Answers(
-        truth=np.array([places[name] for name in rows["truth"]], dtype=np.int64),
-        prediction=np.array([places[name] for name in rows["prediction"]], dtype=np.int64),
-        speakers=rows["speaker"].to_numpy(np.str_),
-        ids=rows["id"].to_numpy(np.str_),
-        classes=len(classes),
-    )
-
-
-def read_seeds(predictions: pd.DataFrame, classes: Sequence[str], split: str = "test") -> tuple[Answers, ...]:
-    """Take the labelled clips of one split, the folds of each seed together.
-
-    A seed is a training of its own: its folds add up to one test set, but a clip under two seeds is not two clips.
-
-    Args:
-        predictions: With a column ``seed``.
-        classes: C names.
-        split: Which split.
-
-    Returns:
-        One set of answers per seed, by seed.
-
-    Raises:
-        DataError: As ``read_answers``.
-    """
-    parts = [part for _, part in predictions.groupby("seed")] or [predictions]
-    return tuple(read_answers(part, classes, split) for part in parts)
-
-
-def read_test_sets(predictions: pd.DataFrame, classes: Sequence[str], split: str = "test") -> tuple[Answers, ...]:
-    """Take the labelled clips of one split as whole test sets, one or more, each with every fold.
-
-    Where every seed was trained on the same folds, these are the seeds of ``read_seeds``. Where some folds have more seeds than others,
-    a fold lends its runs to the sets in turn, so that folds count alike however many seeds they have, and so do the seeds of a fold.
-
-    Args:
-        predictions: With columns ``fold`` and ``seed``.
-        classes: C names.
-        split: Which split.
-
-    Returns:
-        K sets of answers, K the least common multiple of the folds' numbers of seeds.
-
-    Raises:
-        DataError: As ``read_answers``.
-
-    Example:
-        Three seeds on fold 0 and one on fold 1 make three sets: seeds 0, 1 and 2 of fold 0, each with the one run of fold 1.
-    """
-    seeds = {fold: sorted(part["seed"].unique()) for fold, part in predictions.groupby("fold")}
-    if len(set(map(tuple, seeds.values()))) <= 1:
-        return read_seeds(predictions, classes, split)
-    runs = dict(iter(predictions.groupby(["fold", "seed"])))
-    count = math.lcm(*map(len, seeds.values()))
-    sets = [pd.concat([runs[fold, told[number % len(told)]] for fold, told in seeds.items()]) for number in range(count)]
-    return tuple(read_answers(part, classes, split) for part in sets)
-
-
-def count_confusion(answers: Answers) -> Integers:
-    """Count the answers, rows true, columns predicted; (C, C)."""
-    flat = np.bincount(answers.truth * answers.classes + answers.prediction, minlength=answers.classes**2)
-    return flat.reshape(answers.classes, answers.classes)
-
-
 def average_seeds(scores: NDArray) -> Floats:
     """Give the mean over seeds; (..., K) -> (...), NaN values left out, NaN where there is none."""
     known = ~np.isnan(scores)
-    return _divide(np.where(known, scores, 0.0).sum(-1), known.sum(-1))
+    return divide_known(np.where(known, scores, 0.0).sum(-1), known.sum(-1))
 
 
 def pool_metric(seeds: Answers | Sequence[Answers], metric: str = "ua") -> float:
@@ -207,11 +56,6 @@ def pool_metric(seeds: Answers | Sequence[Answers], metric: str = "ua") -> float
     """
     counts = np.stack([count_confusion(answers) for answers in list_seeds(seeds)])
     return float(average_seeds(METRICS[metric](counts)))
-
-
-def list_seeds(answers: Answers | Sequence[Answers]) -> list[Answers]:
-    """Give the answers of one training as a list of one."""
-    return [answers] if isinstance(answers, Answers) else list(answers)
 
 
 def bootstrap_metrics(
@@ -335,13 +179,3 @@ def _interval(value: float, drawn: Floats, unit: str, units: int, level: float, 
     tail = 100.0 * (1.0 - level) / 2.0
     low, high = np.nanpercentile(drawn, [tail, 100.0 - tail])
     return Interval(value, float(low), float(high), unit, units, level, resamples)
-
-
-def _class_f1(confusion: NDArray) -> Floats:
-    counts = np.asarray(confusion)
-    return _divide(2.0 * np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1) + counts.sum(-2))
-
-
-def _divide(above: NDArray, below: NDArray) -> Floats:
-    above = np.asarray(above, dtype=np.float64)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=np.asarray(below) > 0)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ser_kd.contracts.records import RunRecord, TeacherRecord
-from ser_kd.reports.significance import METRICS
+from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.systems import SPLIT, Estimate, SystemRow, average_within_folds, estimate_runs, mean_of_known, sum_confusion
 
 _OF_TEACHER = f"{SPLIT}/teacher_"

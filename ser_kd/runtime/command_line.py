@@ -14,9 +14,10 @@ from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog, own_experiment_name, read_experiments, read_key_comments
 from ser_kd.runtime.experiment_source import find_wrong_choices, unreadable_yaml
-from ser_kd.runtime.faults import join_names, raise_faults, suggest
+from ser_kd.runtime.faults import join_names, raise_faults
 
 
 def parse_words(words: Sequence[str], catalog: Catalog) -> list[Override]:

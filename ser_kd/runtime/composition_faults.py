@@ -11,9 +11,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.runtime.catalog import Catalog
 from ser_kd.runtime.command_line import read_root_file
-from ser_kd.runtime.faults import join_names, suggest
+from ser_kd.runtime.faults import join_names
 from ser_kd.runtime.key_lists import list_keys
 
 

@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog, own_experiment_name, read_experiments
-from ser_kd.runtime.faults import join_names, suggest
+from ser_kd.runtime.faults import join_names
 
 
 class ExperimentSource(ConfigSource):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.runtime.faults import suggest
+from ser_kd.contracts.suggestions import suggest
 
 
 def split_plain_words(verb: str, words: Sequence[str], keys: Sequence[str]) -> tuple[dict[str, str], list[str], list[ConfigError]]:

@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.runtime.faults import join_names, raise_faults, suggest
+from ser_kd.contracts.suggestions import suggest
+from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.runtime.schema import TargetSchema, ValueSchema, describe_target, read_schema
 
 GIVEN_BY_TASKS: Mapping[str, Collection[str]] = {
@@ -27,6 +28,9 @@ GIVEN_BY_TASKS: Mapping[str, Collection[str]] = {
     },
 }
 """Path of a node -> parameters that the tasks give when they build it, so that no file may."""
+
+ROOT_CHOICES: Mapping[str, tuple[str, ...]] = {"batch_scope": ("global", "process")}
+"""Keys beside the nodes -> what they can be, the default first; a test holds them to the classes that take them."""
 
 _INSTANTIATE_KEYS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 _KIND_NAMES = {
@@ -64,6 +68,11 @@ def check_config(
         number = content.get(key) if isinstance(content, Mapping) else None
         if isinstance(number, int) and number < 0:
             check.faults.append(ConfigError(f"The {key} is negative.", expected="0 or more", got=f"{key}={number}", remedy=f"set {key}=0"))
+    for key, choices in ROOT_CHOICES.items():
+        chosen = content.get(key, choices[0]) if isinstance(content, Mapping) else choices[0]
+        if chosen not in choices:
+            near = suggest(str(chosen), choices) or f"set {key}={choices[0]}"
+            check.faults.append(ConfigError(f"{key} cannot be used.", expected=" or ".join(choices), got=f"{key}={chosen}", remedy=near))
     raise_faults(check.faults)
 
 

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from ser_kd.storage.hashing import hash_bytes, hash_data, hash_file
 from ser_kd.storage.locks import try_lock
 
 INDEX = "index.json"
-_LOCK = ".lock"
+LOCK = ".lock"
 _VERSION = 1
 _OFFSETS = "offsets of "
 _SHARD_NAME = re.compile(r"shard-[0-9a-f]{16}\.safetensors")
@@ -169,7 +168,7 @@ class TensorShelf:
         Raises:
             DataError: If the folder cannot be written, or another builder does not go on.
         """
-        path = self.folder / _LOCK
+        path = self.folder / LOCK
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = path.open("a")
@@ -258,58 +257,6 @@ class TensorShelf:
         self._shards.append(shard)
         self._opened.append(opened)
         self._places |= {key: (len(self._shards) - 1, number) for number, key in enumerate(shard.keys)}
-
-
-@dataclass(frozen=True)
-class ShelfNote:
-    """What is known of a shelf without opening it.
-
-    Args:
-        folder: Where it lies.
-        identity: What its rows depend on.
-        about: What its maker wrote down.
-        size_bytes: Size of all its files.
-        used_at: When it was last opened, seconds since 1970.
-    """
-
-    folder: Path
-    identity: dict[str, Any]
-    about: dict[str, Any]
-    size_bytes: int
-    used_at: float
-
-
-def read_note(folder: Path) -> ShelfNote | None:
-    """Read a shelf's index; None where there is none that can be read."""
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        return ShelfNote(folder, dict(index["identity"]), dict(index["about"]), size, (folder / INDEX).stat().st_mtime)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def list_shelves(root: Path) -> list[ShelfNote]:
-    """Read the index of every shelf in a folder of shelves, the one used longest ago first."""
-    notes = [read_note(path.parent) for path in root.glob(f"*/{INDEX}")]
-    return sorted((note for note in notes if note is not None), key=lambda note: note.used_at)
-
-
-def remove_shelf(folder: Path) -> bool:
-    """Delete a shelf unless a process is building it; one that is only reading it goes on undisturbed.
-
-    Returns:
-        Whether it is gone.
-    """
-    try:
-        with (folder / _LOCK).open("a") as file:
-            if not try_lock(file.fileno()):
-                return False
-            (folder / INDEX).unlink(missing_ok=True)  # first: what is broken off here is no shelf any more
-            shutil.rmtree(folder)
-    except OSError:
-        return False
-    return True
 
 
 def _read_owner(path: Path) -> str:

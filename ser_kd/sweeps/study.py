@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.sweeps.early_stopping import make_pruner
 from ser_kd.sweeps.holders import HOLDER, is_abandoned, name_holder
-from ser_kd.sweeps.sweep_file import Parameter, SweepFile
+from ser_kd.sweeps.keyed_sampler import KeyedSampler, suggest_value
+from ser_kd.sweeps.sweep_file import SweepFile
 from ser_kd.sweeps.trial_storage import hide_password, open_storage, tell_unusable
 
 _SWEEP, _SAME_AS, _FAULT, _RUN = "sweep", "same_as", "fault", "run"
@@ -26,33 +26,6 @@ _DRAWS = 200
 
 _SETTLE_S = 0.5
 """So long two processes that take up the same orphan wait to see whose it is."""
-
-
-class KeyedSampler(BaseSampler):
-    """Draws as a function of the seed and the trial's number, so that a sweep that goes on draws what it would have drawn.
-
-    Args:
-        method: ``random`` or ``bayes`` (TPE, which listens to earlier trials, too).
-        seed: Of the sweep.
-    """
-
-    def __init__(self, method: str, seed: int) -> None:
-        self.method = method
-        self.seed = seed
-        self._inner: BaseSampler = RandomSampler(seed)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        seed = (self.seed * 1_000_003 + trial.number) % 2**32
-        self._inner = TPESampler(seed=seed, constant_liar=True) if self.method == "bayes" else RandomSampler(seed)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._inner.infer_relative_search_space(study, trial)
-
-    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        return self._inner.sample_relative(study, trial, search_space)
-
-    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
 
 @dataclass
@@ -256,7 +229,7 @@ def open_study(
             raise _another_sweep(storage, name, others)
         direction = StudyDirection.MAXIMIZE if sweep.maximize else StudyDirection.MINIMIZE
         study = optuna.create_study(
-            storage=opened, study_name=name, direction=direction, load_if_exists=True, pruner=_make_pruner(sweep, stopping, epochs)
+            storage=opened, study_name=name, direction=direction, load_if_exists=True, pruner=make_pruner(sweep, stopping, epochs)
         )
         written = study.user_attrs.get(_SWEEP)
         if written is None and study.trials:
@@ -278,24 +251,6 @@ def open_study(
     return SweepStudy(sweep, study, seed, most, dead_hosts)
 
 
-def as_distribution(parameter: Parameter) -> BaseDistribution:
-    """Give Optuna's form of a parameter."""
-    if parameter.values:
-        return CategoricalDistribution(parameter.values)
-    if parameter.is_whole:
-        return IntDistribution(int(parameter.low), int(parameter.high), step=int(parameter.step or 1))
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.is_log, step=parameter.step)
-
-
-def suggest_value(trial: Trial, parameter: Parameter) -> Any:
-    """Give a trial's value of a parameter: the one it has, else the next point's, else a drawn one."""
-    if parameter.values:
-        return trial.suggest_categorical(parameter.name, parameter.values)
-    if parameter.is_whole:
-        return trial.suggest_int(parameter.name, int(parameter.low), int(parameter.high), step=int(parameter.step or 1))
-    return trial.suggest_float(parameter.name, parameter.low, parameter.high, log=parameter.is_log, step=parameter.step)
-
-
 def describe_fault(trial: FrozenTrial) -> str:
     """Give why a trial failed; empty where it did not."""
     return str(trial.user_attrs.get(_FAULT, ""))
@@ -304,22 +259,6 @@ def describe_fault(trial: FrozenTrial) -> str:
 def find_run(trial: FrozenTrial) -> str:
     """Give where a trial's run lies; empty where it is not known."""
     return str(trial.user_attrs.get(_RUN, ""))
-
-
-def _make_pruner(sweep: SweepFile, stopping: str, epochs: int) -> optuna.pruners.BasePruner:
-    """Give what stops trials early.
-
-    W&B's hyperband has one ladder of bands, min_iter x eta^k, at each of which a trial goes on that is among the best 1 / eta so far.
-    That is Optuna's ``SuccessiveHalvingPruner``; its ``HyperbandPruner`` draws one of several ladders for each trial instead, most of
-    which begin later. What differs: of n values at a band W&B lets int(n / eta) + 1 go on, here n // eta (the best alone, while
-    there are fewer than eta); W&B asks again after each further epoch, here a trial is asked once per band; bands that are counted
-    down from max_iter and s are rounded to a ladder upwards from the lowest.
-    """
-    if stopping == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=max(epochs // 5, 1))
-    if stopping == "hyperband" and sweep.hyperband is not None:
-        return optuna.pruners.SuccessiveHalvingPruner(sweep.hyperband.min_epochs, reduction_factor=sweep.hyperband.eta)
-    return optuna.pruners.NopPruner()
 
 
 def _another_sweep(storage: str, name: str, others: list[str]) -> ConfigError:

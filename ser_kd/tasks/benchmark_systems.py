@@ -16,6 +16,7 @@ from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.benchmark_record import SystemRecord
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.export_record import EXPORT_FOLDER, SIGN_OFF, ExportRecord
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.deploy.model_file import read_model_metadata
 from ser_kd.deploy.model_metadata import ModelMetadata
@@ -27,7 +28,7 @@ from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog
 from ser_kd.runtime.composition import compose
-from ser_kd.runtime.faults import join_names, suggest
+from ser_kd.runtime.faults import join_names
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 from ser_kd.tasks.finished_runs import load_student, read_finished_run, read_run_config
 from ser_kd.tasks.untrained_export import export_untrained

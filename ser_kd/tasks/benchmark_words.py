@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.deploy.engines import ENGINES, count_cores
-from ser_kd.runtime.faults import raise_faults, suggest
+from ser_kd.runtime.faults import raise_faults
 from ser_kd.runtime.plain_words import split_plain_words
 
 DEFAULTS = {

@@ -11,10 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.runtime.catalog import Catalog
 from ser_kd.runtime.command_line import read_root_file
 from ser_kd.runtime.composition import compose
-from ser_kd.runtime.faults import suggest
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 from ser_kd.runtime.validation import check_config
 

@@ -9,11 +9,12 @@ from omegaconf import DictConfig
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.export_record import CARD, EXPORT_FOLDER, SIGN_OFF, SIGN_OFF_PAGE
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.deploy.hub import check_target, push_files
 from ser_kd.deploy.model_metadata import PRECISIONS
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
-from ser_kd.runtime.faults import raise_faults, suggest
+from ser_kd.runtime.faults import raise_faults
 from ser_kd.runtime.validation import check_config
 
 METHODS = ("auto", "static", "dynamic")

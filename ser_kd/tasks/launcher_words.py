@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.runtime.faults import raise_faults, suggest
+from ser_kd.contracts.suggestions import suggest
+from ser_kd.runtime.faults import raise_faults
 from ser_kd.sweeps.launchers.settings import LocalSettings, RaySettings, SlurmSettings
 
 Settings = LocalSettings | SlurmSettings | RaySettings

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.runtime import console
 from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog, read_first_comment
-from ser_kd.runtime.faults import join_names, suggest
+from ser_kd.runtime.faults import join_names
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 
 

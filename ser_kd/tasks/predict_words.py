@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from ser_kd.contracts.errors import ConfigError, DataError
-from ser_kd.runtime.faults import raise_faults, suggest
+from ser_kd.contracts.suggestions import suggest
+from ser_kd.runtime.faults import raise_faults
 from ser_kd.runtime.plain_words import split_plain_words
 from ser_kd.storage.audio_files import AUDIO_SUFFIXES, list_audio
 

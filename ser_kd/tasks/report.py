@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.runtime import console
-from ser_kd.runtime.faults import join_names, raise_faults, suggest
+from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.runtime.paths import default_runs_dir, find_experiment_roots
 from ser_kd.runtime.plain_words import split_plain_words
 

@@ -10,9 +10,10 @@ import torch
 from omegaconf import DictConfig
 
 from ser_kd.contracts.errors import ConfigError, SerKdError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.runtime.build import build
-from ser_kd.runtime.faults import join_names, raise_faults, suggest
+from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.sweeps.sweep_file import SweepFile
 from ser_kd.tasks.sweep_words import SweepWords
 from ser_kd.tasks.training_run import prepare_run

@@ -10,15 +10,17 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.suggestions import suggest
 from ser_kd.runtime.catalog import Catalog
 from ser_kd.runtime.command_line import read_root_file
 from ser_kd.runtime.composition import compose
-from ser_kd.runtime.faults import join_names, raise_faults, suggest
+from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 from ser_kd.runtime.validation import check_config
 from ser_kd.runtime.yaml_files import read_plain_yaml
 from ser_kd.sweeps.sweep_command import write_words
-from ser_kd.sweeps.sweep_file import SweepFile, read_sweep
+from ser_kd.sweeps.sweep_file import SweepFile
+from ser_kd.sweeps.sweep_reader import read_sweep
 
 OWN_KEYS = ("workers", "storage", "trials", "sampling_seed", "early_terminate", "take_over", "dry_run")
 STOPPING = ("hyperband", "median", "none")

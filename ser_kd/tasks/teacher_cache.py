@@ -23,7 +23,8 @@ from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.views import Views
 from ser_kd.runtime import console
 from ser_kd.storage.hashing import hash_data
-from ser_kd.storage.tensor_shelf import ShelfNote, TensorShelf, list_shelves, read_note, remove_shelf
+from ser_kd.storage.shelf_notes import ShelfNote, list_shelves, read_note, remove_shelf
+from ser_kd.storage.tensor_shelf import TensorShelf
 
 _GB = 1e9
 _PROBE_CLIPS = 2

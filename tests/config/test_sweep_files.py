@@ -11,7 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from ser_kd.sweeps.sweep_file import read_sweep
+from ser_kd.sweeps.sweep_reader import read_sweep
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((Path(__file__).parent / "wandb_sweep_schema" / "schema.json").read_text())

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
+from ser_kd.reports.answers import Answers
 from ser_kd.reports.paired_tests import permute_speakers, run_mcnemar
-from ser_kd.reports.significance import Answers
 
 PLAIN = {"ua": balanced_accuracy_score, "f1_macro": lambda truth, prediction: f1_score(truth, prediction, average="macro")}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.suggestions import suggest
 
 Config = TypeVar("Config", bound=PreTrainedConfig)
 
@@ -40,12 +40,11 @@ def make_library_config(
     known = set(kind().to_dict())
     for key in preset:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
             raise ConfigError(
                 f"'{key}' is no setting of {kind.__name__}.",
                 expected="a key of the library's configuration",
                 got=f"settings.{key}",
-                remedy=f"did you mean '{near[0]}'?" if near else "see the library's page on this model",
+                remedy=suggest(key, sorted(known)) or "see the library's page on this model",
             )
     if checkpoint is not None:
         check_model_type(kind, checkpoint)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ser_kd.contracts.records import ProtocolRecord, RunRecord, TeacherRecord
-from ser_kd.reports.significance import METRICS
+from ser_kd.reports.confusion_metrics import METRICS
 
 EMOTIONS = ("neutral", "happy", "sad", "angry", "fear", "disgust", "surprise")
 STUDENT = {"trainable": 241_395, "total": 245_235}

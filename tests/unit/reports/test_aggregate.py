@@ -9,9 +9,10 @@ import pytest
 from fake_runs import EMOTIONS, TRIO, FakeRun, change_record, make_predictions, make_record, write_run
 
 from ser_kd.reports.aggregate import build_boards, guess_chance, name_role, summarise_system
+from ser_kd.reports.answers import count_confusion, read_answers
+from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.gains import find_teacher
 from ser_kd.reports.ledger import find_runs
-from ser_kd.reports.significance import METRICS, count_confusion, read_answers
 
 
 def boards_of(root):

@@ -8,9 +8,10 @@ import pytest
 from fake_runs import TRIO, change_record, write_run
 
 from ser_kd.contracts.errors import DataError
+from ser_kd.reports.answers import count_confusion, read_answers
 from ser_kd.reports.comparison import compare_systems
+from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.ledger import find_runs
-from ser_kd.reports.significance import METRICS, count_confusion, read_answers
 
 STUDENT, DISTILLED = TRIO[1], TRIO[2]
 GRID = [(fold, seed) for fold in range(2) for seed in range(2)]

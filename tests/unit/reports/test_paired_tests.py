@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ser_kd.contracts.errors import DataError
+from ser_kd.reports.answers import Answers
+from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.paired_tests import correct_holm, measure_effect, permute_speakers, run_mcnemar
-from ser_kd.reports.significance import METRICS, Answers
 
 
 def make_answers(truth, prediction, speakers=None, classes=3) -> Answers:

@@ -8,22 +8,9 @@ import pandas as pd
 import pytest
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.reports.significance import (
-    METRICS,
-    Answers,
-    bootstrap_difference,
-    bootstrap_metrics,
-    class_recalls,
-    count_confusion,
-    f1_macro,
-    f1_weighted,
-    pool_metric,
-    read_answers,
-    read_seeds,
-    read_test_sets,
-    unweighted_accuracy,
-    weighted_accuracy,
-)
+from ser_kd.reports.answers import Answers, count_confusion, read_answers, read_seeds, read_test_sets
+from ser_kd.reports.confusion_metrics import METRICS, class_recalls, f1_macro, f1_weighted, unweighted_accuracy, weighted_accuracy
+from ser_kd.reports.significance import bootstrap_difference, bootstrap_metrics, pool_metric
 
 
 def make_answers(truth, prediction, speakers=None, classes=3, ids=None) -> Answers:

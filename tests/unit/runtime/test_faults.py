@@ -1,9 +1,9 @@
-"""Several faults become one error; near names are suggested."""
+"""Several faults become one error."""
 
 import pytest
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.runtime.faults import join_names, raise_faults, suggest
+from ser_kd.runtime.faults import join_names, raise_faults
 
 
 def test_no_fault_raises_nothing():
@@ -25,20 +25,6 @@ def test_several_faults_are_numbered():
     assert lines[1] == "  1. First."
     assert lines[2].strip() == "got:      a"
     assert lines[3] == "  2. Second."
-
-
-@pytest.mark.parametrize(
-    ("word", "near"),
-    [
-        ("experimants", "experiments"),
-        ("student.widht", "student.width"),
-        ("temperature", "objective.temperature"),
-        ("zzz", ""),
-    ],
-)
-def test_suggest(word, near):
-    answer = suggest(word, ["experiments", "student", "student.width", "objective.temperature"])
-    assert answer == (f"did you mean '{near}'?" if near else "")
 
 
 def test_join_names_sorts_and_cuts():

@@ -1,14 +1,17 @@
 """A configuration is checked against signatures before anything is built, all faults together."""
 
+from typing import get_args
+
 import pytest
 from omegaconf import OmegaConf
 
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.distill.distillation_module import BatchScope
 from ser_kd.runtime.catalog import read_experiments
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.paths import find_experiment_roots
 from ser_kd.runtime.schema import TargetSchema, ValueSchema
-from ser_kd.runtime.validation import GIVEN_BY_TASKS, check_config
+from ser_kd.runtime.validation import GIVEN_BY_TASKS, ROOT_CHOICES, check_config
 
 
 def takes(*types, **more):
@@ -177,3 +180,10 @@ def test_wrong_values_of_the_real_configuration_are_told_without_torch(word, tol
     with pytest.raises(ConfigError) as caught:
         check_config(compose("train", ["corpus=demo", word], experiment_roots=[]))
     assert told in str(caught.value)
+
+
+def test_a_choice_beside_the_nodes_is_checked_before_anything_is_built():
+    with pytest.raises(ConfigError, match="did you mean 'global'"):
+        check_config({"batch_scope": "globl"})
+    check_config({"batch_scope": "process"})
+    assert ROOT_CHOICES["batch_scope"] == get_args(BatchScope)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.storage.tensor_shelf import INDEX, TensorShelf, list_shelves, read_note, remove_shelf
+from ser_kd.storage.shelf_notes import list_shelves, read_note, remove_shelf
+from ser_kd.storage.tensor_shelf import INDEX, TensorShelf
 
 ROWS = {f"clip{n}": {"logits": torch.arange(3.0) + n, "frames": torch.full((n + 1, 2), float(n)).half()} for n in range(5)}
 

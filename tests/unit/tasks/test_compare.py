@@ -190,7 +190,7 @@ def test_the_shortest_clear_identity():
 
 def test_the_choices_are_those_of_the_tests():
     from ser_kd.reports.comparison_tables import METRIC_NAMES
-    from ser_kd.reports.significance import METRICS
+    from ser_kd.reports.confusion_metrics import METRICS
 
     assert compare.CHOICES["metric"] == tuple(METRICS) == tuple(METRIC_NAMES)
 

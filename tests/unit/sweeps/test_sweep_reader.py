@@ -11,9 +11,10 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 from wandb.sdk.sweeps.scheduler.optuna import search_space_from_sweep_config
 
-from ser_kd.sweeps.study import as_distribution
+from ser_kd.sweeps.keyed_sampler import suggest_value
 from ser_kd.sweeps.sweep_command import find_train_words, write_words
-from ser_kd.sweeps.sweep_file import Hyperband, Parameter, SweepFile, read_sweep
+from ser_kd.sweeps.sweep_file import Hyperband, Parameter, SweepFile
+from ser_kd.sweeps.sweep_reader import read_sweep
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = sorted((ROOT / "experiments").glob("*/sweeps/*.yaml"))
@@ -62,7 +63,10 @@ def test_a_file_becomes_plain_objects() -> None:
 
 def test_parameters_are_drawn_from_as_wandb_draws_from_them() -> None:
     theirs = search_space_from_sweep_config(GOOD["parameters"])
-    assert {parameter.name: as_distribution(parameter) for parameter in read_good().parameters} == theirs
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(0)).ask()
+    for parameter in read_good().parameters:
+        suggest_value(trial, parameter)
+    assert trial.distributions == theirs
     assert isinstance(theirs["trainer.max_epochs"], optuna.distributions.IntDistribution)
 
 
