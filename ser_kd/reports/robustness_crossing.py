@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_kd.contracts.robustness_record import Key
+from ser_kd.reports.answers import count_confusion
+from ser_kd.reports.confusion_metrics import unweighted_accuracy
 from ser_kd.reports.robustness_systems import RobustSystem
 from ser_kd.reports.significance import (
     LEVEL,
@@ -19,7 +23,6 @@ from ser_kd.reports.significance import (
     bootstrap_difference,
     check_same_clips,
     resample_confusions,
-    unweighted_accuracy,
 )
 
 
@@ -81,7 +84,7 @@ def find_crossings(ratios: Sequence[float], differences: Sequence[float]) -> tup
     """
     points = [(x, d) for x, d in zip(ratios, differences, strict=True) if not math.isnan(d) and d != 0.0]
     crossings = []
-    for (left, before), (right, after) in zip(points, points[1:], strict=False):
+    for (left, before), (right, after) in itertools.pairwise(points):
         if (before > 0.0) != (after > 0.0):
             crossings.append(left + (right - left) * before / (before - after))
     if not points:
@@ -134,8 +137,6 @@ def find_passing(
         curves: NDArray[np.float64] = (means[..., :half] - means[..., half:]).reshape(*means.shape[:-1], *shape).mean(axis=-2)
         return curves
 
-    from ser_kd.reports.significance import count_confusion
-
     measured = difference(unweighted_accuracy(np.stack([count_confusion(answers) for answers in flat]))[None])[0]
     verdict, crossings = find_crossings(rising, measured.tolist())
     found = [find_crossings(rising, curve.tolist()) for curve in difference(unweighted_accuracy(drawn))]
@@ -149,7 +150,7 @@ def find_passing(
 
 
 def measure_drops(
-    system: RobustSystem, noise: str, ratios: Sequence[float], clean: tuple[str, None] | None, *, resamples: int = RESAMPLES
+    system: RobustSystem, noise: str, ratios: Sequence[float], clean: Key | None, *, resamples: int = RESAMPLES
 ) -> list[tuple[float | None, float, Interval]]:
     """Measure how much UA is lost from each ratio to the next lower one, paired over the clips.
 
@@ -164,11 +165,11 @@ def measure_drops(
         (from, to, change of UA with its interval), None standing for clean speech; steps that lack an end are left out.
     """
     falling = [x for x in sorted(ratios, reverse=True) if (noise, x) in system.answers]
-    ends: list[tuple[float | None, tuple[str, float | None]]] = [(x, (noise, x)) for x in falling]
+    ends: list[tuple[float | None, Key]] = [(x, (noise, x)) for x in falling]
     if clean is not None and clean in system.answers:
         ends.insert(0, (None, clean))
     steps = []
-    for (upper, above), (lower, below) in zip(ends, ends[1:], strict=False):
+    for (upper, above), (lower, below) in itertools.pairwise(ends):
         change = bootstrap_difference(system.answers[below], system.answers[above], resamples=resamples)
         steps.append((upper, float(lower or 0.0), change))
     return steps

@@ -10,7 +10,9 @@ import pandas as pd
 
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.robustness_record import CLEAN, Key, RobustnessRecord
-from ser_kd.reports.significance import METRICS, RESAMPLES, Answers, Interval, bootstrap_metrics, count_confusion, read_test_sets
+from ser_kd.reports.answers import Answers, count_confusion, read_test_sets
+from ser_kd.reports.confusion_metrics import METRICS
+from ser_kd.reports.significance import RESAMPLES, Interval, bootstrap_metrics
 
 HEARD = {"never": "unseen", "type": "seen type", "stretch": "seen, same recording"}
 """What training heard of a noise -> how it is told."""
@@ -113,9 +115,7 @@ def measure_answers(truth: Sequence[int], answers: Sequence[int], classes: int) 
     return {name: float(metric(counts)) for name, metric in METRICS.items()}
 
 
-def gather_boards(
-    records: Sequence[RobustnessRecord], *, teacher: str | None = None, resamples: int = RESAMPLES
-) -> list[RobustnessBoard]:
+def gather_boards(records: Sequence[RobustnessRecord], *, teacher: str | None = None, resamples: int = RESAMPLES) -> list[RobustnessBoard]:
     """Pool records over folds and seeds, apart by protocol and by setting of the noise.
 
     Args:
@@ -212,8 +212,8 @@ def _tell_notes(systems: Sequence[RobustSystem]) -> tuple[str, ...]:
     first = systems[0].first
     split = first.noise.get("noise_split", "time")
     notes = [
-        f"Noise is mixed into whole clips at a level by {first.level}, seed {first.noise_seed}: each clip meets the same stretch of a noise "
-        "at every ratio and before every model."
+        f"Noise is mixed into whole clips at a level by {first.level}, seed {first.noise_seed}: each clip meets the same stretch of a "
+        "noise at every ratio and before every model."
     ]
     if split == "paper":
         notes.append("noise_split=paper: the noise of the test was heard in training, as published.")

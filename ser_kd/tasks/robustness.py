@@ -43,8 +43,10 @@ def run(arguments: list[str]) -> int:
     _check_values(config)
     command = shlex.join(["ser-kd", "robustness", *arguments])
     from ser_kd.reports.robustness_files import write_robustness  # late: torch and pandas take seconds to import
+    from ser_kd.runtime.build import build
     from ser_kd.tasks.robustness_systems import find_robustness_systems
 
+    build(config.noise)  # an unknown type is told before anything is read
     systems = find_robustness_systems(
         [*([config.run] if config.run else []), *config.runs], _list(config.model), config.teacher, config.enhancement is not None
     )
@@ -52,9 +54,9 @@ def run(arguments: list[str]) -> int:
     from ser_kd.reports.robustness_tables import render_summary
     from ser_kd.runtime.paths import find_experiment_roots
 
-    teacher = next((r.identity for s, r in zip(_order(systems), records, strict=True) if _is_teacher(s, config.teacher)), None)
-    board, files = write_robustness(records, Path(config.out), find_experiment_roots(), resamples=config.resamples, teacher=teacher)
-    console.show(render_summary(board))
+    teacher = next((system.run.identity for system in systems if _is_teacher(system, config.teacher)), None)
+    boards, files = write_robustness(records, Path(config.out), find_experiment_roots(), resamples=config.resamples, teacher=teacher)
+    console.show(render_summary(boards))
     console.show("\n".join(f"{name:<9} {path}" for name, path in files.items()))
     return 0
 
@@ -91,10 +93,6 @@ def _list(value: Any) -> list[str]:
 def _by_fold(systems: Sequence[RobustnessSystem]) -> list[list[RobustnessSystem]]:
     folds = sorted({(system.run.protocol.fold, system.run.sample_rate_hz) for system in systems})
     return [[s for s in systems if (s.run.protocol.fold, s.run.sample_rate_hz) == fold] for fold in folds]
-
-
-def _order(systems: Sequence[RobustnessSystem]) -> list[RobustnessSystem]:
-    return [system for fold in _by_fold(systems) for system in fold]
 
 
 def _is_teacher(system: RobustnessSystem, teacher: str | None) -> bool:
@@ -162,16 +160,14 @@ def _judge(
             record.conditions.append(NoiseCondition(*key, answers, metrics))
             record.updated_at = now()
             then = system.run.metrics.get("test/ua")
-            if key[0] == CLEAN and not system.is_enhanced and system.file is None and checkpoint == "best" and then is not None:
-                if abs(metrics["ua"] - then) > 1e-4:
-                    record.warnings.append(f"clean UA is {metrics['ua']:.4f} here and {then:.4f} in the run's record")
+            is_recorded = key[0] == CLEAN and not system.is_enhanced and system.file is None and checkpoint == "best"
+            if is_recorded and then is not None and abs(metrics["ua"] - then) > 1e-4:
+                record.warnings.append(f"clean UA is {metrics['ua']:.4f} here and {then:.4f} in the run's record")
             write_text(path, record.to_json())
             progress(number + 1, len(keys), f"{key[0]} {'' if key[1] is None else f'{key[1]:g} dB'}")
 
 
-def _open_record(
-    system: RobustnessSystem, config: DictConfig, data: SpeechDataModule, noise: NoiseCorpus
-) -> tuple[RobustnessRecord, Path]:
+def _open_record(system: RobustnessSystem, config: DictConfig, data: SpeechDataModule, noise: NoiseCorpus) -> tuple[RobustnessRecord, Path]:
     """Read a system's record of this setting, or begin one."""
     from ser_kd.runtime.environment import git_revision, installed_packages
     from ser_kd.runtime.recording import name_folders_by_content
@@ -187,7 +183,12 @@ def _open_record(
         enhancement_setting = hash_data(OmegaConf.to_container(config.enhancement, resolve=True), 8)
     precision = "fp32" if system.file is None else system.file.precision
     run, protocol = system.run, system.run.protocol
-    apart = [config.checkpoint if config.checkpoint != "best" else "", system.source.stem if system.file else "", enhancement, enhancement_setting]
+    apart = [
+        config.checkpoint if config.checkpoint != "best" else "",
+        system.source.stem if system.file else "",
+        enhancement,
+        enhancement_setting,
+    ]
     name = "_".join([noise.name, setting, *(part for part in apart if part)])
     path = system.place / ROBUSTNESS_FOLDER / f"{name}.json"
     test = data.fold.test

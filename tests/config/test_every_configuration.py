@@ -22,6 +22,7 @@ GROUPS = {
     "corpus/by_run": 1,
     "datamodule": 2,
     "encoder": 12,
+    "enhancement": 1,
     "frontend": 5,
     "learning_rate_schedule": 2,
     "logger": 2,
@@ -36,7 +37,7 @@ GROUPS = {
     "trainer": 6,
     "views": 5,
 }
-TASKS = {"check", "evaluate", "export", "prepare", "train"}
+TASKS = {"check", "evaluate", "export", "prepare", "robustness", "train"}
 FILL = {
     "background_noise": ["views.student.bank.root=noises"],
     "ensemble": ["teacher.members={a: {experiment: demo/teacher}}"],
