@@ -154,14 +154,14 @@ def _restore(data: dict[str, Any]) -> dict[str, Any]:
     for part in data["conditions"]:
         condition = NoiseCondition(**{**restore_metrics(part), "answers": split(part["answers"])})
         if len(condition.answers) != len(truth):
-            raise KeyError(f"{len(truth)} answers to {condition.noise}, of which there are {len(condition.answers)}")
+            raise TypeError(f"{len(truth)} answers to {condition.noise}, of which there are {len(condition.answers)}")
         conditions.append(condition)
     if not len(clips["ids"]) == len(clips["speakers"]) == len(truth):
-        raise KeyError(f"as many ids and speakers as truths ({len(truth)})")
+        raise TypeError(f"as many ids and speakers as truths ({len(truth)})")
     return {**data, **clips, "truth": truth, "conditions": conditions}
 
 
 def _read_index(text: str) -> int:
-    if not text.isdecimal():
-        raise KeyError(f"class indices; one is {text!r}")
+    if not text.removeprefix("-").isdecimal():
+        raise TypeError(f"class indices; one is {text!r}")
     return int(text)

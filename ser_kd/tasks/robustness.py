@@ -48,13 +48,13 @@ def run(arguments: list[str]) -> int:
 
     build(config.noise)  # an unknown type is told before anything is read
     systems = find_robustness_systems(
-        [*([config.run] if config.run else []), *config.runs], _list(config.model), config.teacher, config.enhancement is not None
+        [*([config.run] if config.run else []), *config.runs], _list(config.model), config.compare_with, config.enhancement is not None
     )
     records = [record for fold in _by_fold(systems) for record in _judge_fold(fold, config, command)]
     from ser_kd.reports.robustness_tables import render_summary
     from ser_kd.runtime.paths import find_experiment_roots
 
-    teacher = next((system.run.identity for system in systems if _is_teacher(system, config.teacher)), None)
+    teacher = next((system.run.identity for system in systems if _is_teacher(system, config.compare_with)), None)
     boards, files = write_robustness(records, Path(config.out), find_experiment_roots(), resamples=config.resamples, teacher=teacher)
     console.show(render_summary(boards))
     console.show("\n".join(f"{name:<9} {path}" for name, path in files.items()))
