@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -107,31 +107,48 @@ class ClipBank(HeldClips):
                 remedy="[0, 1] takes files whole",
             )
         self.root = Path(root)
-        paths = _choose_files(self.root, split)
-        self.faults: dict[str, str] = {}
-        names, clips = [], []
-        # libsndfile and soxr work outside the interpreter lock, so threads are enough
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for name, samples in zip(paths, pool.map(lambda path: _read_part(path, sample_rate_hz, part), paths.values()), strict=True):
-                if isinstance(samples, str):
-                    self.faults[name] = samples
-                else:
-                    names.append(name)
-                    clips.append(torch.from_numpy(samples))
-        if self.faults:
-            shown = "; ".join(f"{name}: {reason}" for name, reason in list(self.faults.items())[:5])
-            more = f"; and {len(self.faults) - 5} more" if len(self.faults) > 5 else ""
-            if not clips:
-                raise DataError(
-                    "No clip of the folder can be used.",
-                    expected="audio that can be decoded and is not silent",
-                    got=f"{self.root}: {shown}{more}",
-                    remedy="copy the files again, or choose another folder",
-                )
-            warnings.warn(
-                f"{len(self.faults)} of {len(paths)} clips of {self.root} cannot be used and are left out: {shown}{more}", stacklevel=2
+        clips, self.faults = read_clips(self.root, _choose_files(self.root, split), sample_rate_hz, part)
+        super().__init__(list(clips), list(clips.values()), sample_rate_hz)
+
+
+def read_clips(
+    root: Path, paths: Mapping[str, Path], sample_rate_hz: int, part: tuple[float, float] = (0.0, 1.0)
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read clips, or a stretch of each, without the digital silence at both ends; those that cannot be used are named in a warning.
+
+    Args:
+        root: Their folder, told in messages.
+        paths: Name -> path.
+        sample_rate_hz: Rate they are resampled to.
+        part: Beginning and end of the stretch of each, as shares of its duration.
+
+    Returns:
+        Name -> (T,) float32, and name -> why a clip cannot be used.
+
+    Raises:
+        DataError: If none can be used.
+    """
+    clips: dict[str, Tensor] = {}
+    faults: dict[str, str] = {}
+    # libsndfile and soxr work outside the interpreter lock, so threads are enough
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for name, samples in zip(paths, pool.map(lambda path: _read_part(path, sample_rate_hz, part), paths.values()), strict=True):
+            if isinstance(samples, str):
+                faults[name] = samples
+            else:
+                clips[name] = torch.from_numpy(samples)
+    if faults:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in list(faults.items())[:5])
+        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        if not clips:
+            raise DataError(
+                "No clip of the folder can be used.",
+                expected="audio that can be decoded and is not silent",
+                got=f"{root}: {shown}{more}",
+                remedy="copy the files again, or choose another folder",
             )
-        super().__init__(names, clips, sample_rate_hz)
+        warnings.warn(f"{len(faults)} of {len(paths)} clips of {root} cannot be used and are left out: {shown}{more}", stacklevel=3)
+    return clips, faults
 
 
 def choose_share(names: Sequence[str], split: str) -> list[str]:

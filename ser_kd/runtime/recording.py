@@ -11,7 +11,7 @@ from typing import Any
 from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
 from ser_kd.contracts.records import RunRecord
 from ser_kd.storage.atomic import replace_file, write_text
-from ser_kd.storage.audio_files import list_audio
+from ser_kd.storage.audio_files import AUDIO_SUFFIXES, list_audio
 from ser_kd.storage.hashing import hash_data
 
 NOT_SCIENCE = (
@@ -80,7 +80,7 @@ def name_folders_by_content(node: Any) -> Any:
     """Put names and sizes of the audio files in the place of each folder (``root``) in a node of the configuration."""
     if isinstance(node, Mapping):
         return {
-            name: [[file, path.stat().st_size] for file, path in list_audio(Path(value)).items()]
+            name: [[file, path.stat().st_size] for file, path in list_audio(Path(value), (*AUDIO_SUFFIXES, ".mat")).items()]
             if name == "root" and isinstance(value, str)
             else name_folders_by_content(value)
             for name, value in node.items()

@@ -14,13 +14,17 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opu
 """File name endings that are taken for audio when a folder is read."""
 
 
-def list_audio(root: Path) -> dict[str, Path]:
+def list_audio(root: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> dict[str, Path]:
     """Find the audio files below a folder by their endings; hidden ones are left out.
+
+    Args:
+        root: The folder.
+        suffixes: Endings that count, in lower case.
 
     Returns:
         Name below the folder (with /) -> path, in the order of the names; empty where there is no such folder.
     """
-    found = [path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")]
+    found = [path for path in root.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith(".")]
     return dict(sorted((path.relative_to(root).as_posix(), path) for path in found))
 
 
@@ -63,6 +67,23 @@ def read_audio(path: Path, sample_rate_hz: int, start_s: float = 0.0, end_s: flo
             remedy="copy the file again or leave it out",
         ) from fault
     return check_waveform(resample(channels.mean(axis=1), rate, sample_rate_hz), str(path))
+
+
+def read_sample_rate(path: Path) -> int:
+    """Read the sample rate that a file tells, in Hz.
+
+    Raises:
+        DataError: If the file is missing or no audio.
+    """
+    try:
+        return int(soundfile.info(str(path)).samplerate)
+    except (soundfile.SoundFileError, OSError) as fault:
+        raise DataError(
+            "Audio file cannot be decoded.",
+            expected="audio that libsndfile reads (wav, flac, ogg, mp3, …)",
+            got=f"{path}: {fault}",
+            remedy="copy the file again or leave it out",
+        ) from fault
 
 
 def resample(waveform: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""ser-kd check: prove that no speaker, file or identical audio crosses a split, on all folds of a protocol."""
+"""ser-kd check: prove that no speaker, file or identical audio crosses a split, on all folds of a protocol, and no noise either."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
@@ -19,7 +20,7 @@ def run(arguments: list[str]) -> int:
         0 where nothing leaks.
 
     Raises:
-        LeakageError: If a split leaks: every shared speaker, file or audio is named.
+        LeakageError: If a split leaks: every shared speaker, file, audio or noise is named.
         DataError: If clips cannot be used: named, after the audit of the others was printed.
     """
     config = compose("check", arguments)
@@ -67,4 +68,31 @@ def run(arguments: list[str]) -> int:
     allowed = "; validation shares speakers with training, as the protocol has it" if first.validation_shares_speakers else ""
     who = "test speaker" if allowed else "speaker"
     console.show(f"no {who}, file or identical audio crosses a split of the {len(folds)} folds{allowed}")
+    if config.noise is not None:
+        _check_noise(config.noise, data)
     return 0
+
+
+def _check_noise(node: Any, data: Any) -> None:
+    from ser_kd.data.noise_corpora.split_audit import audit_noise_splits  # late: torch takes seconds to import
+    from ser_kd.tasks.noise import describe_warnings, prepare_noise
+
+    corpus = prepare_noise(node, data)
+    audit = audit_noise_splits(corpus)
+    console.heading(f"noises of {corpus.name}")
+    console.table(
+        {
+            "licence": corpus.licence,
+            **({"source": corpus.source} if corpus.source else {}),
+            "never heard in training": ", ".join(corpus.held_out) or "none of these types",
+        }
+    )
+    for line in audit.describe():
+        console.show(line)
+    for text in describe_warnings(corpus):
+        console.warn(text)
+    for text in audit.shared[:8]:
+        console.show(text)
+    audit.raise_if_leaking()
+    if not audit.shared:
+        console.show(f"no noise of the test or the validation sounds in training (fold {data.fold_number})")

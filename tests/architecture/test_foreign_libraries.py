@@ -25,7 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "ray": ("sweeps/launchers/",),
     "rich": ("runtime/",),
     "safetensors": ("storage/",),
-    "scipy": ("data/", "functional/", "frontends/", "reports/"),
+    "scipy": ("data/", "functional/", "frontends/", "reports/", "storage/mat_files.py"),
     "sklearn": ("frontends/enhancement.py",),
     "soundfile": ("storage/",),
     "soxr": ("storage/",),

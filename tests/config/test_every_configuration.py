@@ -35,12 +35,16 @@ GROUPS = {
     "student": 7,
     "teacher": 4,
     "trainer": 6,
-    "views": 5,
+    "noise": 3,
+    "views": 6,
 }
 TASKS = {"check", "evaluate", "export", "prepare", "robustness", "train"}
 FILL = {
     "background_noise": ["views.student.bank.root=noises"],
     "ensemble": ["teacher.members={a: {experiment: demo/teacher}}"],
+    "folder": ["noise.root=noises", "views=noisy_student"],
+    "noisex92": ["noise.root=noises", "views=noisy_student"],
+    "synthetic": ["views=noisy_student"],
     "listed_speakers": ["protocol.test_folds=[[1],[2],[3]]"],
     "manifest_csv": ["corpus.path=my.csv"],
     "superb5": ["protocol.superb_metadata=meta_data"],

@@ -171,8 +171,12 @@ class NoiseCorpus(ABC):
         """Name the recordings of a type."""
 
     @abstractmethod
-    def read_recording(self, noise_type: str, recording: str) -> Tensor:
-        """Read or make a whole recording, (T,) float32 at the corpus' rate."""
+    def read_recordings(self, noise_type: str, recordings: Sequence[str]) -> dict[str, Tensor]:
+        """Read or make whole recordings of a type.
+
+        Returns:
+            Name -> (T,) float32 at the corpus' rate; one that cannot be used may be missing if that was told.
+        """
 
     def bank(self, split: NoiseSplit, types: Sequence[str] | None = None) -> NoiseBank:
         """Hold the noises that a split hears.
@@ -198,8 +202,9 @@ class NoiseCorpus(ABC):
             )
         parts, clips = [], []
         for noise_type in chosen:
-            for recording, share in self._share_out(noise_type, split):
-                part, clip = self._cut(noise_type, recording, share)
+            shares = dict(self._share_out(noise_type, split))
+            for recording, whole in self.read_recordings(noise_type, list(shares)).items():
+                part, clip = self._cut(noise_type, recording, whole, shares[recording])
                 parts.append(part)
                 clips.append(clip)
         return NoiseBank(parts, clips, self.sample_rate_hz)
@@ -213,8 +218,7 @@ class NoiseCorpus(ABC):
             return [(name, (0.0, 1.0)) for name in choose_share(recordings, split)]
         return [(name, FILE_SHARES[split]) for name in recordings]
 
-    def _cut(self, noise_type: str, recording: str, share: tuple[float, float]) -> tuple[NoisePart, Tensor]:
-        whole = self.read_recording(noise_type, recording)
+    def _cut(self, noise_type: str, recording: str, whole: Tensor, share: tuple[float, float]) -> tuple[NoisePart, Tensor]:
         first, end = cut_share(len(whole), share, self.guard_s, self.sample_rate_hz)
         part = NoisePart(noise_type, recording, first / self.sample_rate_hz, end / self.sample_rate_hz)
         if not bool(whole[first:end].any()):
@@ -269,11 +273,11 @@ class TrackCorpus(NoiseCorpus):
         """Give the type itself, which is what its recording is called."""
         return [noise_type]
 
-    def read_recording(self, noise_type: str, recording: str) -> Tensor:
+    def read_recordings(self, noise_type: str, recordings: Sequence[str]) -> dict[str, Tensor]:
         """Give the whole track of a type."""
         if noise_type not in self._tracks:
             self._tracks[noise_type] = self.make_track(noise_type)
-        return self._tracks[noise_type]
+        return {noise_type: self._tracks[noise_type]}
 
     @functools.cached_property
     def _tracks(self) -> dict[str, Tensor]:

@@ -53,7 +53,6 @@ class SyntheticNoise(TrackCorpus):
 
     name = "synthetic"
     licence = "made here; babble is under the licence of the speech corpus"
-    source = "ser_kd.data.noise_corpora.synthetic"
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ def changed(section: str, key: str | None, value: object) -> dict:
         ("trainer", "devices", 2), ("trainer", "accelerator", "gpu"), ("fold", None, 3), ("seed", None, 7), ("logger", "wandb", "online"),
         ("experiment", None, "y"), ("teacher", "run", "somewhere"), ("trainer", "strategy", "ddp"), ("trainer", "num_nodes", 2),
         ("trainer", "sync_batchnorm", True), ("compile", None, True), ("batch_scope", None, "global"),
-        ("protocol", "superb_metadata", "/elsewhere"),
+        ("protocol", "superb_metadata", "/elsewhere"), ("noise", None, None),
     ],
 )  # fmt: skip
 def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:
@@ -57,6 +57,7 @@ def test_what_changes_no_science_changes_no_identity(section: str, key: str | No
         ("trainer", "max_epochs", 11),
         ("trainer", "precision", "bf16-mixed"),
         ("batch_scope", None, ["process", 2]),
+        ("noise", None, {"_target_": "x", "held_out": []}),
     ],
 )
 def test_what_changes_the_science_changes_the_identity(section: str, key: str | None, value: object) -> None:
@@ -89,6 +90,10 @@ def test_a_folder_of_noises_counts_by_its_files_and_not_by_its_place(tmp_path: P
     assert name("there", {"rain/a.wav": 10, "b.flac": 20, "readme.txt": 5}) == here
     assert name("longer", {"rain/a.wav": 11, "b.flac": 20}) != here
     assert name("more", {"rain/a.wav": 10, "b.flac": 20, "c.wav": 1}) != here
+    noises = [identify({**CONFIG, "noise": {"root": str(tmp_path / folder)}}, "print", "t") for folder in ("here", "there", "longer")]
+    assert noises[0] == noises[1] != noises[2]
+    (tmp_path / "there" / "volvo.mat").write_bytes(bytes(7))
+    assert identify({**CONFIG, "noise": {"root": str(tmp_path / "there")}}, "print", "t") != noises[1]
 
 
 def test_data_and_teacher_are_part_of_the_identity() -> None:

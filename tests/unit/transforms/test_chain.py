@@ -85,3 +85,15 @@ def test_a_long_chain_runs_where_the_batch_is(make_batch):
     assert torch.equal(there.lengths.cpu(), here.lengths)
     difference = (there.waveforms.cpu() - here.waveforms).norm() / here.waveforms.norm()
     assert difference < 1e-2  # rounding differs there, and a phase vocoder passes it on
+
+
+def test_noises_reach_those_that_wait_for_them(make_bank):
+    waiting, own = BackgroundNoise(slot="waiting"), BackgroundNoise(make_bank(), slot="own")
+    chain = Chain([Chain([waiting]), own, Gain()])
+    assert chain.awaits_noise
+    bank, kept = make_bank(), own.bank
+    chain.take_noise(bank)
+    assert waiting.bank is bank
+    assert own.bank is kept
+    assert not chain.awaits_noise
+    assert not Chain([Gain()]).awaits_noise
