@@ -106,8 +106,8 @@ class Ledger:
         def fits(entry: RunEntry | SweepEntry | RobustnessEntry) -> bool:
             return any(fnmatchcase(entry.record.experiment, pattern) for pattern in patterns)
 
-        chosen = {name: tuple(filter(fits, getattr(self, name))) for name in ("runs", "sweeps", "robustness")}
-        return replace(self, **chosen)
+        runs, sweeps, robustness = (tuple(filter(fits, part)) for part in (self.runs, self.sweeps, self.robustness))
+        return replace(self, runs=runs, sweeps=sweeps, robustness=robustness)
 
 
 def find_runs(root: Path) -> Ledger:

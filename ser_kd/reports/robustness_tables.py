@@ -111,9 +111,9 @@ def tabulate_ratios(board: RobustnessBoard, baseline: RobustSystem, model: Robus
         rows.append(("mean", *map(format_share, means)))
     over = ", ".join(f"{ratio:g}" for ratio in sorted(averaged))
     gain = _mean([model.value((noise, x)) - baseline.value((noise, x)) for noise in board.noises for x in averaged])
-    notes = (f"The mean row is over {over} dB, the ratios of the literature.",) if averaged else ()
-    notes += (f"Average gain of the model: {format_points(gain)} points.",) if averaged and not math.isnan(gain) else ()
-    return Table(tuple(columns), tuple(rows), notes, f"UA, baseline {baseline.name}, model {model.name}")
+    notes = [f"The mean row is over {over} dB, the ratios of the literature."] if averaged else []
+    notes += [f"Average gain of the model: {format_points(gain)} points."] if averaged and not math.isnan(gain) else []
+    return Table(tuple(columns), tuple(rows), tuple(notes), f"UA, baseline {baseline.name}, model {model.name}")
 
 
 def tabulate_drops(board: RobustnessBoard) -> Table:

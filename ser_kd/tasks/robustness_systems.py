@@ -163,13 +163,13 @@ def _load_run(folder: Path, config: DictConfig, checkpoint: str, device: torch.d
 def _load_file(path: Path, run: RunRecord) -> Answer:
     predictor = Predictor(path)
     places = {name: place for place, name in enumerate(run.protocol.classes)}
+    rate = run.sample_rate_hz
 
     def answer(clips: Sequence[SpeechClip], batch: SpeechBatch) -> list[int]:
         rows = zip(batch.waveforms.cpu().numpy(), batch.lengths.tolist(), strict=True)
-        labels = [predictor(row[:length], batch_rate).label for row, length in rows]
+        labels = [predictor(row[:length], rate).label for row, length in rows]
         return [places[label] for label in labels if label is not None]
 
-    batch_rate = run.sample_rate_hz
     return answer
 
 

@@ -28,7 +28,12 @@ def test_comes_back_as_it_was():
 
 @pytest.mark.parametrize(
     ("key", "value", "told"),
-    [("truth", "0 1", "of which there are 3"), ("truth", "0 x 1", "class indices"), ("ids", "x\ty", "as many ids"), ("conditions", None, "robustness")],
+    [
+        ("truth", "0 1", "of which there are 3"),
+        ("truth", "0 x 1", "class indices"),
+        ("ids", "x\ty", "as many ids"),
+        ("conditions", None, "robustness"),
+    ],
 )
 def test_a_damaged_one_is_refused(key, value, told):
     data = {**json.loads(make_record().to_json()), key: value}
