@@ -106,8 +106,8 @@ class Ledger:
         def fits(entry: RunEntry | SweepEntry | RobustnessEntry) -> bool:
             return any(fnmatchcase(entry.record.experiment, pattern) for pattern in patterns)
 
-        runs, sweeps, robustness = (tuple(filter(fits, part)) for part in (self.runs, self.sweeps, self.robustness))
-        return replace(self, runs=runs, sweeps=sweeps, robustness=robustness)
+        robustness = tuple(filter(fits, self.robustness))
+        return replace(self, runs=tuple(filter(fits, self.runs)), sweeps=tuple(filter(fits, self.sweeps)), robustness=robustness)
 
 
 def find_runs(root: Path) -> Ledger:
