@@ -45,7 +45,7 @@ class VadNmf(nn.Module):
 
     Clips in which nothing stands out from the noise floor, that are silent or shorter than 16 frames come out as they went in. Nothing
     is drawn when clips are enhanced and rows do not know of each other: a clip comes out the same in any company. One second of audio
-    costs some 20 ms on one core.
+    costs some 10 ms of one core.
 
     Args:
         speech_atoms: Atoms of W_s.
@@ -196,7 +196,10 @@ class VadNmf(nn.Module):
             counts = audible.sum(dim=1)
             speech_frames = counts - noise_only.sum(dim=1)
             told_apart = (counts >= 16) & (speech_frames > _LEAST_SPEECH_SHARE * counts)
-            masked = spectrum * self._find_mask(magnitude, noise_only)
+            # a processor is twice as fast on one clip at a time, whose spectra its cache holds
+            rows = 1 if magnitude.device.type == "cpu" else len(magnitude)
+            pieces = zip(magnitude.split(rows), noise_only.split(rows), strict=True)
+            masked = spectrum * torch.cat([self._find_mask(*piece) for piece in pieces])
             size = cleared.shape[1]
             enhanced = torch.istft(masked, self.n_fft, self.hop_samples, window=self.window, length=size)
             return torch.where(told_apart[:, None], clear_padding(enhanced, lengths), cleared)
