@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ser_kd.functional.convolution import convolve
-from ser_kd.functional.masking import clear_padding
+from ser_kd.functional.masking import clear_padding, lengths_to_mask
 
 TIME_CONSTANT_S = 0.03
 HANGOVER_S = 0.2
@@ -22,8 +22,8 @@ def measure_p56_level(waveforms: Tensor, lengths: Tensor | None = None, sample_r
 
     The envelope is |x| smoothed twice with a time constant of 30 ms. For a threshold c_j, a sample counts as active where the envelope
     reaches it or did so within the last 200 ms; A_j is the clip's energy over its active samples, in decibels. The active level is A
-    where A - C is 15.9 dB, between neighbouring thresholds by a straight line. All is computed at once for all clips: the
-    smoothing as a convolution, the hangover as a running maximum, the activity of all thresholds as one histogram.
+    where A - C is 15.9 dB, between neighbouring thresholds by a straight line. All is computed at once for all clips: the smoothing as a
+    convolution, the hangover as a running minimum over the numbers of the thresholds, the activity of all thresholds as one histogram.
 
     The recommendation's thresholds are fixed halvings of full scale; here they are halvings of the clip's highest envelope, so that a clip
     played twice as loud is exactly 6 dB higher. Where even the highest one lies further below its level (a single click), its A is given.
@@ -40,20 +40,19 @@ def measure_p56_level(waveforms: Tensor, lengths: Tensor | None = None, sample_r
         ITU-T Recommendation P.56: Objective measurement of active speech level, 2011, method B.
     """
     speech = clear_padding(waveforms.float(), lengths)
-    envelope = _hold(_smooth_twice(speech.abs(), sample_rate_hz), round(HANGOVER_S * sample_rate_hz) + 1)
+    envelope = _smooth_twice(speech.abs(), sample_rate_hz)
     if lengths is not None:
         envelope = clear_padding(envelope, lengths)
-    highest = envelope.max(dim=1, keepdim=True).values
+    highest = envelope.amax(dim=1, keepdim=True)
     is_heard = highest[:, 0] > 0.0
-    share = envelope / torch.where(highest > 0.0, highest, torch.ones_like(highest))
-    # frexp gives m 2^e with m in [1/2, 1): the first of the thresholds 1, 1/2, 1/4, … that is reached is number 1 - e
-    reached = (1 - torch.frexp(share).exponent).clamp(0, THRESHOLDS).long()
-    reached[share <= 0.0] = THRESHOLDS
-    histogram = share.new_zeros(len(share), THRESHOLDS + 1).scatter_add_(1, reached, torch.ones_like(share))
-    active = histogram.cumsum(dim=1)[:, :THRESHOLDS].clamp_min(1.0)  # (B, J), the highest threshold first
-    energy = speech.double().square().sum(dim=1, keepdim=True)
-    level_db = 10.0 * torch.log10(energy / active)
-    threshold_db = 20.0 * torch.log10(highest.double()) - 20.0 * math.log10(2.0) * torch.arange(THRESHOLDS, device=share.device)
+    reached = _hold(_number_thresholds(envelope / torch.where(highest > 0.0, highest, 1.0)), round(HANGOVER_S * sample_rate_hz) + 1)
+    if lengths is not None:
+        reached = reached.masked_fill(~lengths_to_mask(lengths, reached.shape[1]), THRESHOLDS)
+    rows = (THRESHOLDS + 1) * torch.arange(len(reached), device=reached.device)[:, None]
+    counts = torch.bincount((reached + rows).flatten(), minlength=(THRESHOLDS + 1) * len(reached)).reshape(len(reached), -1)
+    active = counts.cumsum(dim=1)[:, :THRESHOLDS].clamp_min(1).double()  # (B, J), the highest threshold first
+    level_db = 10.0 * torch.log10(torch.linalg.vector_norm(speech, dim=1, keepdim=True).double().square() / active)
+    threshold_db = 20.0 * torch.log10(highest.double()) - 20.0 * math.log10(2.0) * torch.arange(THRESHOLDS, device=highest.device)
     gap = level_db - threshold_db  # grows from column to column
     above = (gap <= MARGIN_DB).sum(dim=1).clamp(1, THRESHOLDS - 1)[:, None] - 1  # the lowest threshold whose gap is within the margin
     gaps, levels = (torch.cat([values.gather(1, above), values.gather(1, above + 1)], dim=1) for values in (gap, level_db))
@@ -73,11 +72,17 @@ def _smooth_twice(magnitude: Tensor, sample_rate_hz: int) -> Tensor:
     return torch.where(smoothed > 1e-6 * smoothed.amax(dim=1, keepdim=True), smoothed, torch.zeros_like(smoothed))
 
 
-def _hold(envelope: Tensor, samples: int) -> Tensor:
-    """Give the largest of the last samples (this one among them) at each place, by windows of doubling length."""
+def _number_thresholds(share: Tensor) -> Tensor:
+    """Give the first of the thresholds 1, 1/2, 1/4, … that a share of the highest envelope reaches: (B, T) uint8."""
+    exponent = torch.frexp(share).exponent  # share = m 2^e with m in [1/2, 1)
+    return torch.where(share > 0.0, 1 - exponent, THRESHOLDS).clamp_(0, THRESHOLDS).to(torch.uint8)
+
+
+def _hold(reached: Tensor, samples: int) -> Tensor:
+    """Give the highest threshold, which has the smallest number, reached within the last samples, by windows of doubling length."""
     size = 1
     while size < samples:
         step = min(size, samples - size)
-        envelope = torch.cat([envelope[:, :step], torch.maximum(envelope[:, step:], envelope[:, :-step])], dim=1)
+        reached = torch.cat([reached[:, :step], torch.minimum(reached[:, step:], reached[:, :-step])], dim=1)
         size += step
-    return envelope
+    return reached

@@ -74,11 +74,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _check_noise(node: Any, data: Any) -> None:
-    from ser_kd.data.noise_corpora.split_audit import audit_noise_splits  # late: torch takes seconds to import
-    from ser_kd.tasks.noise import describe_warnings, prepare_noise
+    from ser_kd.tasks.noise import audit_noise, prepare_noise  # late: torch takes seconds to import
 
     corpus = prepare_noise(node, data)
-    audit = audit_noise_splits(corpus)
+    audit, remarks = audit_noise(corpus)
     console.heading(f"noises of {corpus.name}")
     console.table(
         {
@@ -89,7 +88,7 @@ def _check_noise(node: Any, data: Any) -> None:
     )
     for line in audit.describe():
         console.show(line)
-    for text in describe_warnings(corpus):
+    for text in remarks:
         console.warn(text)
     for text in audit.shared[:8]:
         console.show(text)

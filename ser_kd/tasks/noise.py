@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,13 @@ class TrainingNoise:
 
     Args:
         corpus: The noises.
+        bank: Those that training hears.
         audit: Which part each split hears.
         notes: Sentences for the record.
     """
 
     corpus: NoiseCorpus
+    bank: NoiseBank
     audit: NoiseAudit
     notes: list[str]
 
@@ -58,6 +61,19 @@ def prepare_noise(node: Any, data: SpeechDataModule) -> NoiseCorpus:
     return corpus
 
 
+def audit_noise(corpus: NoiseCorpus) -> tuple[NoiseAudit, list[str]]:
+    """Audit the splits of a noise corpus, and collect what a reader must know to compare results under these noises.
+
+    Returns:
+        The audit, and sentences: that the test was heard in training, files that are left out, excerpts.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        audit = audit_noise_splits(corpus)
+    told = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    return audit, list(dict.fromkeys([*describe_warnings(corpus), *told]))
+
+
 def prepare_training_noise(node: Any, data: SpeechDataModule) -> TrainingNoise:
     """Prepare the noises of training and find before the first step what would stop a run in a later epoch.
 
@@ -71,10 +87,12 @@ def prepare_training_noise(node: Any, data: SpeechDataModule) -> TrainingNoise:
         LeakageError: If a noise of the test sounds in training.
     """
     corpus = prepare_noise(node, data)
-    audit = audit_noise_splits(corpus)
+    audit, remarks = audit_noise(corpus)
     audit.raise_if_leaking()
     lengths = [data.audio.length_of(utterance.id) for utterance in data.fold.train]
-    bank = corpus.bank("train")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # collected by the audit
+        bank = corpus.bank("train")
     check_silences(bank, min(lengths))
     silent = [utterance.id for utterance in data.fold.train if not data.audio.read(utterance.id).any()]
     if silent:
@@ -84,11 +102,12 @@ def prepare_training_noise(node: Any, data: SpeechDataModule) -> TrainingNoise:
             got=", ".join(silent[:10]) + (f"; and {len(silent) - 10} more" if len(silent) > 10 else ""),
             remedy="leave these clips out of the corpus",
         )
-    for text in [*describe_warnings(corpus), *describe_short_noises(bank, max(lengths))]:
+    remarks += describe_short_noises(bank, max(lengths))
+    for text in remarks:
         console.warn(text)
     held_out = f"; never heard: {', '.join(corpus.held_out)}" if corpus.held_out else ""
     told = f"noises of {corpus.name}, training heard {', '.join(corpus.heard_types)}{held_out}"
-    return TrainingNoise(corpus, audit, [told, *audit.describe(), *describe_warnings(corpus)])
+    return TrainingNoise(corpus, bank, audit, [told, *audit.describe(), *remarks])
 
 
 def hand_over_noise(noise: TrainingNoise | None, views: Views) -> None:
@@ -99,7 +118,7 @@ def hand_over_noise(noise: TrainingNoise | None, views: Views) -> None:
     """
     if bool(views.noise_takers) == (noise is not None):
         if noise is not None:
-            views.take_noise(noise.corpus.bank("train"))
+            views.take_noise(noise.bank)
         return
     if noise is None:
         raise ConfigError(

@@ -71,6 +71,11 @@ def test_everything_is_told_before_training(tmp_path: Path, capsys: pytest.Captu
     papers = prepare_training_noise(synthetic(types=["engine"], noise_split="paper"), data)
     assert "the noise of the test was heard in training" in papers.notes[-1]
     assert "the noise of the test was heard in training" in capsys.readouterr().err
+    excerpt = folder_of(tmp_path / "noise", {"volvo.wav": rush(1)}, check_duration=False, types=["volvo"])
+    excerpt._target_ = "ser_kd.data.noise_corpora.noisex92.Noisex92"  # type: ignore[attr-defined]
+    excerpts = prepare_training_noise(excerpt, data)
+    assert excerpts.notes[-1].endswith("volvo.wav lasts 2.00 s, not 235 s as published")
+    assert capsys.readouterr().err.count("not 235 s as published") == 1
 
 
 def test_noises_go_to_the_views_that_wait_for_them(tmp_path: Path) -> None:
