@@ -107,7 +107,8 @@ def test_a_run_is_judged_in_noise() -> None:
     assert (list(config.runs), config.enhancement) == (["a/fold=0/seed=0", "b"], None)
     for group in ("enhancement", "noise"):
         for option in options(group):
-            check_config(compose("robustness", ["run=somewhere", f"{group}={option}", *FILL.get(option, [])]))
+            filled = [word for word in FILL.get(option, []) if word.startswith(f"{group}.")]
+            check_config(compose("robustness", ["run=somewhere", f"{group}={option}", *filled]))
 
 
 def test_a_run_is_exported() -> None:
