@@ -86,6 +86,11 @@ VERBS: dict[str, Verb] = {
         "ser-kd evaluate run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 corpus=emodb corpus.root=$EMODB",
         root="evaluate",
     ),
+    "robustness": Verb(
+        "judge runs and model files in noise: types and ratios, tables, curves, and where a student passes its teacher",
+        "ser-kd robustness run=runs/mlkd_noisy/mlkd/IDENTITY/fold=0/seed=0 noise=synthetic 'snrs_db=[20,10,0]'",
+        root="robustness",
+    ),
     "export": Verb(
         "turn a finished run into ONNX files from raw waveform to answer, and sign them off",
         "ser-kd export run=runs/wav_to_mfcc/ce_kl/IDENTITY/fold=0/seed=0 precision=[fp32,int8]",

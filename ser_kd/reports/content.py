@@ -24,6 +24,7 @@ from ser_kd.reports.leaderboard import gain_table, leaderboard, name_systems
 from ser_kd.reports.ledger import Ledger, LedgerFault, RunEntry, read_curves
 from ser_kd.reports.published import compare_published, find_published
 from ser_kd.reports.report_figure import ReportFigure
+from ser_kd.reports.robustness_section import RobustnessSection, gather_robustness
 from ser_kd.reports.run_figures import describe_group, find_confidence
 from ser_kd.reports.significance import RESAMPLES
 from ser_kd.reports.sweep_section import SweepSection, gather_sweep
@@ -76,6 +77,7 @@ class ReportContent:
         faults: What could not be read.
         sweeps: One per sweep; its trials are in no other part.
         trials: Runs that are no more than trials of sweeps.
+        robustness: One per protocol and setting of the noise.
     """
 
     title: str
@@ -87,6 +89,7 @@ class ReportContent:
     faults: tuple[LedgerFault, ...]
     sweeps: tuple[SweepSection, ...] = ()
     trials: tuple[RunEntry, ...] = ()
+    robustness: tuple[RobustnessSection, ...] = ()
 
 
 def gather_content(
@@ -137,6 +140,7 @@ def gather_content(
         faults=tuple(faults),
         sweeps=tuple(gather_sweep(entry, records, out) for entry in ledger.sweeps),
         trials=trials,
+        robustness=tuple(gather_robustness([entry.record for entry in ledger.robustness], experiment_roots, resamples=resamples)),
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ser_kd.contracts.errors import DataError, SerKdError
 from ser_kd.contracts.records import RunRecord
+from ser_kd.contracts.robustness_record import ROBUSTNESS_FOLDER, RobustnessRecord
 from ser_kd.contracts.sweep_record import SWEEP_FOLDER, SweepRecord
 
 _NOT_SEARCHED = frozenset({"checkpoints", "evaluations", "figures", "wandb", "logs"})
@@ -43,6 +44,14 @@ class SweepEntry:
 
 
 @dataclass(frozen=True)
+class RobustnessEntry:
+    """What a system answers in noise, and where that lies."""
+
+    record: RobustnessRecord
+    path: Path
+
+
+@dataclass(frozen=True)
 class LedgerFault:
     """A file that should belong to a run and cannot be used.
 
@@ -64,12 +73,14 @@ class Ledger:
         runs: Every readable run: finished, failed, running and stopped, trials of sweeps among them.
         faults: What could not be read.
         sweeps: Every readable sweep, by name.
+        robustness: Every readable record of robustness.
     """
 
     root: Path
     runs: tuple[RunEntry, ...]
     faults: tuple[LedgerFault, ...] = ()
     sweeps: tuple[SweepEntry, ...] = ()
+    robustness: tuple[RobustnessEntry, ...] = ()
 
     def with_status(self, status: str) -> tuple[RunEntry, ...]:
         """Give the runs that are ``finished``, ``failed`` or ``running``; a killed run still says ``running``."""
@@ -92,10 +103,11 @@ class Ledger:
         if not patterns:
             return self
 
-        def fits(entry: RunEntry | SweepEntry) -> bool:
+        def fits(entry: RunEntry | SweepEntry | RobustnessEntry) -> bool:
             return any(fnmatchcase(entry.record.experiment, pattern) for pattern in patterns)
 
-        return replace(self, runs=tuple(filter(fits, self.runs)), sweeps=tuple(filter(fits, self.sweeps)))
+        robustness = tuple(filter(fits, self.robustness))
+        return replace(self, runs=tuple(filter(fits, self.runs)), sweeps=tuple(filter(fits, self.sweeps)), robustness=robustness)
 
 
 def find_runs(root: Path) -> Ledger:
@@ -117,12 +129,15 @@ def find_runs(root: Path) -> Ledger:
     runs: list[RunEntry] = []
     faults: list[LedgerFault] = []
     sweeps: list[SweepEntry] = []
+    robustness: list[RobustnessEntry] = []
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _NOT_SEARCHED)
         folder = Path(place)
         name = folder.relative_to(root).as_posix()
         if folder.name == SWEEP_FOLDER:
             sweeps += _read_sweeps(folder, name, files, faults)
+        elif folder.name == ROBUSTNESS_FOLDER:
+            robustness += _read_robustness(folder, name, files, faults)
         elif "record.json" in files:
             try:
                 runs.append(RunEntry(_read_record(folder / "record.json"), folder, name))
@@ -131,7 +146,7 @@ def find_runs(root: Path) -> Ledger:
         elif "config.yaml" in files and folder.name.startswith("seed="):
             faults.append(LedgerFault(name, "no record.json: the run was stopped before it wrote one; train it again"))
     runs.sort(key=lambda entry: (entry.record.experiment, entry.record.identity, entry.record.protocol.fold, entry.record.seed, entry.name))
-    return Ledger(root, tuple(runs), tuple(faults), tuple(sorted(sweeps, key=lambda entry: entry.record.name)))
+    return Ledger(root, tuple(runs), tuple(faults), tuple(sorted(sweeps, key=lambda entry: entry.record.name)), tuple(robustness))
 
 
 def read_predictions(folder: Path) -> pd.DataFrame | None:
@@ -218,6 +233,17 @@ def _read_sweeps(folder: Path, name: str, files: Iterable[str], faults: list[Led
         try:
             record = SweepRecord.from_json((folder / file).read_text(encoding="utf-8"), source=file)
             found.append(SweepEntry(record, folder.parent))
+        except (SerKdError, OSError, UnicodeDecodeError, AttributeError) as fault:
+            faults.append(LedgerFault(f"{name}/{file}", _in_one_line(fault)))
+    return found
+
+
+def _read_robustness(folder: Path, name: str, files: Iterable[str], faults: list[LedgerFault]) -> list[RobustnessEntry]:
+    found = []
+    for file in sorted(file for file in files if file.endswith(".json")):
+        try:
+            record = RobustnessRecord.from_json((folder / file).read_text(encoding="utf-8"), source=file)
+            found.append(RobustnessEntry(record, folder / file))
         except (SerKdError, OSError, UnicodeDecodeError, AttributeError) as fault:
             faults.append(LedgerFault(f"{name}/{file}", _in_one_line(fault)))
     return found

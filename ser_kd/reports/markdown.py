@@ -9,6 +9,7 @@ from dataclasses import replace
 from ser_kd.contracts.records import ProtocolRecord
 from ser_kd.reports.content import ReportContent, Section
 from ser_kd.reports.ledger import RunEntry
+from ser_kd.reports.robustness_section import RobustnessSection
 from ser_kd.reports.sweep_section import SweepSection
 from ser_kd.reports.tables import NOTHING, Column, Table, format_share, render_markdown
 
@@ -25,6 +26,8 @@ def render_markdown_report(content: ReportContent) -> str:
         lines += _tell_section(section)
     for sweep in content.sweeps:
         lines += _tell_sweep(sweep)
+    for part in content.robustness:
+        lines += _tell_robustness(part)
     for paper, table in content.published.items():
         lines += [f"## Beside the paper: {paper}", "", render_markdown(table)]
     lines += ["## Runs", "", render_markdown(_list_runs([*content.finished, *content.failed, *content.running]))]
@@ -55,6 +58,15 @@ def _tell_sweep(section: SweepSection) -> Iterator[str]:
     yield render_markdown(replace(section.table, rows=tuple(rows)))
     for item in section.figures:
         yield from (f"### {item.title}", "", item.caption, "", f"![{item.title}]({FIGURE_FOLDER}/{item.name}.png)", "")
+
+
+def _tell_robustness(section: RobustnessSection) -> Iterator[str]:
+    item = section.figure
+    yield from (f"## {section.board.title}", "", f"**{section.headline}**", "")
+    yield from (f"### {item.title}", "", item.caption, "", f"![{item.title}]({FIGURE_FOLDER}/{item.name}.png)", "")
+    for table in section.tables:
+        yield from (f"### {table.title}", "", render_markdown(table))
+    yield from (*(f"- {note}" for note in section.board.notes), "")
 
 
 def _list_splits(protocols: tuple[ProtocolRecord, ...]) -> Table:

@@ -15,6 +15,7 @@ from ser_kd.contracts.records import ProtocolRecord
 from ser_kd.reports.content import ReportContent, Section
 from ser_kd.reports.leaderboard import describe_folds, format_epochs
 from ser_kd.reports.report_figure import ReportFigure
+from ser_kd.reports.robustness_section import RobustnessSection
 from ser_kd.reports.run_cards import allow_breaks, show_run
 from ser_kd.reports.significance import LEAST_SPEAKERS
 from ser_kd.reports.style import draw_inline_svg
@@ -72,6 +73,7 @@ def render_page(content: ReportContent, made_at: str = "") -> str:
         sections=[_show_section(section, f"s{number}", corpora, budget) for number, section in enumerate(content.sections, start=1)],
         published=[{"paper": paper, "table": _show_table(table, emphasised="ours")} for paper, table in content.published.items()],
         sweeps=[_show_sweep(section, f"w{number}", budget) for number, section in enumerate(content.sweeps, start=1)],
+        robustness=[_show_robustness(section, f"n{number}", budget) for number, section in enumerate(content.robustness, start=1)],
         runs_headline=_count_runs(content),
         unfinished=[show_run(entry) for entry in (*content.failed, *content.running)[:_MOST_RUNS]],
         finished=[show_run(entry) for entry in content.finished[:_MOST_RUNS]],
@@ -133,6 +135,20 @@ def _show_section(section: Section, key: str, corpora: Counter[str], budget: Bud
         "fold": protocol.fold,
         "other_folds": ", ".join(str(fold) for fold in folds if fold != protocol.fold),
         "warnings": list(dict.fromkeys(warning for each in board.protocols for warning in each.warnings)),
+    }
+
+
+def _show_robustness(section: RobustnessSection, key: str, budget: Budget) -> dict[str, Any]:
+    item = section.figure
+    svg = draw_inline_svg(item.figure, key, f"{item.title}. {item.caption}")
+    wide = item.figure.get_size_inches()[0] > _WIDE_INCHES
+    shown = [{"title": item.title, "caption": item.caption, "svg": Markup(svg), "wide": wide}] if budget.spend(svg) else []
+    return {
+        "title": section.board.title,
+        "headline": section.headline,
+        "figures": shown,
+        "tables": [{"title": table.title, "table": _show_table(table)} for table in section.tables],
+        "notes": section.board.notes,
     }
 
 

@@ -46,6 +46,7 @@ def write_report(content: ReportContent, folder: Path, made_at: str = "") -> Rep
     """
     drawings = [figure for section in content.sections for figure in (section.intervals, *section.figures)]
     drawings += [figure for sweep in content.sweeps for figure in sweep.figures]
+    drawings += [section.figure for section in content.robustness]
     figures = [path for item in drawings for path in save_figure(item.figure, folder / FIGURE_FOLDER / item.name)]
     files = ReportFiles(
         folder / "report.html", folder / "report.md", folder / "leaderboard.csv", folder / "leaderboard.tex", tuple(figures)

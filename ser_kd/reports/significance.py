@@ -113,6 +113,22 @@ def bootstrap_difference(
     return _interval(value, differences, unit, len(parts), level, resamples)
 
 
+def resample_confusions(systems: Sequence[Answers], *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Floats, str, int]:
+    """Draw the same speakers (or utterances) for several sets of answers at once, for statistics of one's own.
+
+    Args:
+        systems: K sets of answers to the same clips.
+        resamples: R.
+        seed: Of the draw.
+
+    Returns:
+        (R, K, C, C) counts, rows true, columns predicted; what was drawn (``speakers`` or ``utterances``) and how many there are.
+    """
+    unit, parts, strata = _gather_units(systems)
+    classes = systems[0].classes
+    return _resample(parts, strata, resamples, seed).reshape(resamples, len(systems), classes, classes), unit, len(parts)
+
+
 def check_same_clips(first: Sequence[Answers], second: Sequence[Answers]) -> None:
     """Check that two systems answered the same clips.
 

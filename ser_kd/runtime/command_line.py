@@ -206,11 +206,14 @@ def _take_own_file(word: str, catalog: Catalog) -> str:
 
 
 def _quote_run_folder(word: str) -> str:
-    """Put a value such as runs/x/fold=0/seed=0 in quotes: it is how our own folders are called, and Hydra wants = in quotes."""
+    """Put a value such as runs/x/fold=0/seed=0, or a list of them, in quotes: so our own folders are called, and Hydra wants it."""
     key, _, value = word.partition("=")
-    if "=" not in value or value[0] in "[{'\"" or "(" in value or "," in value:
+    if "=" not in value or any(sign in value for sign in "{}()'\""):
         return word
-    return f"{key}='{value}'"
+    if value[0] == "[" and value[-1] == "]" and value.count("[") == 1:
+        folders = [f"'{part.strip()}'" if "=" in part else part for part in value[1:-1].split(",")]
+        return f"{key}=[{','.join(folders)}]"
+    return word if value[0] == "[" or "," in value else f"{key}='{value}'"
 
 
 def quote_value(text: str) -> str:

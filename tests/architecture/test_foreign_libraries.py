@@ -51,6 +51,7 @@ TORCH_FREE = (
     "contracts/records.py",
     "contracts/cross_corpus_record.py",
     "contracts/benchmark_record.py",
+    "contracts/robustness_record.py",
     "storage/audio_files.py",
     "storage/atomic.py",
     "storage/hashing.py",

@@ -22,6 +22,7 @@ GROUPS = {
     "corpus/by_run": 1,
     "datamodule": 2,
     "encoder": 12,
+    "enhancement": 1,
     "frontend": 5,
     "learning_rate_schedule": 2,
     "logger": 2,
@@ -37,7 +38,7 @@ GROUPS = {
     "noise": 3,
     "views": 6,
 }
-TASKS = {"check", "evaluate", "export", "prepare", "train"}
+TASKS = {"check", "evaluate", "export", "prepare", "robustness", "train"}
 FILL = {
     "background_noise": ["views.student.bank.root=noises"],
     "ensemble": ["teacher.members={a: {experiment: demo/teacher}}"],
@@ -80,7 +81,9 @@ def test_another_teacher_takes_the_place_of_an_experiments_own(name: str) -> Non
     assert list(build(teacher).members) == ["resnet_0", "resnet_1", "resnet_2"]
 
 
-@pytest.mark.parametrize("group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "frontend", "scale"}))
+@pytest.mark.parametrize(
+    "group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "enhancement", "frontend", "scale"})
+)
 def test_options_compose(group: str) -> None:
     for option in options(group):
         corpus = [] if group == "corpus" else ["corpus=demo"]
@@ -96,6 +99,16 @@ def test_a_run_is_evaluated_on_its_own_or_any_other_corpus() -> None:
         config = compose("evaluate", ["run=somewhere", f"corpus={option}", *FILL.get(option, [])])
         check_config(config)
         assert "_target_" in config.corpus
+
+
+def test_a_run_is_judged_in_noise() -> None:
+    config = compose("robustness", ["runs=[a/fold=0/seed=0,b]", "corpus.root=elsewhere"])
+    check_config(config)
+    assert (list(config.runs), config.enhancement) == (["a/fold=0/seed=0", "b"], None)
+    for group in ("enhancement", "noise"):
+        for option in options(group):
+            filled = [word for word in FILL.get(option, []) if word.startswith(f"{group}.")]
+            check_config(compose("robustness", ["run=somewhere", f"{group}={option}", *filled]))
 
 
 def test_a_run_is_exported() -> None:

@@ -26,6 +26,7 @@ def _load(name: str):
 fake_runs = _load("fake_runs")
 _load("fake_benchmark")
 _load("fake_sweeps")
+_load("fake_robustness")
 
 
 @pytest.fixture(scope="session")
