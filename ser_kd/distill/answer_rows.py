@@ -71,7 +71,9 @@ class KeptParts:
             frames=self._thin(outputs.frames, mask) if self.frames and outputs.frames is not None else None,
             hidden_states={number: self._thin(states[number], outputs.mask_of(number)) for number in wanted},
             frame_mask=None if mask is None else mask[:, :: self.frame_stride],
-            hidden_masks={number: outputs.hidden_masks[number][:, :: self.frame_stride] for number in wanted if number in outputs.hidden_masks},
+            hidden_masks={
+                number: outputs.hidden_masks[number][:, :: self.frame_stride] for number in wanted if number in outputs.hidden_masks
+            },
         )
 
     def _thin(self, frames: Tensor, mask: Tensor | None) -> Tensor:
@@ -147,9 +149,7 @@ def join_rows(rows: Sequence[Mapping[str, Tensor]], device: torch.device) -> Out
     )
 
 
-def _join_masks(
-    rows: Sequence[Mapping[str, Tensor]], long: Sequence[str], device: torch.device
-) -> tuple[Tensor | None, dict[int, Tensor]]:
+def _join_masks(rows: Sequence[Mapping[str, Tensor]], long: Sequence[str], device: torch.device) -> tuple[Tensor | None, dict[int, Tensor]]:
     """Give the masks of frames and of layers; a row without one was asked in a batch in which every frame was valid."""
     told = any("frame_mask" in row for row in rows)
     first = "frames" if "frames" in long else next(iter(long), "")
