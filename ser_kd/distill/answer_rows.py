@@ -107,7 +107,7 @@ def cut_row(outputs: Outputs, row: int, frames_dtype: FramesDtype = "float32") -
     if outputs.frames is not None:
         long["frames"] = outputs.frames
     dtype = getattr(torch, frames_dtype)
-    masks = {name: outputs.frame_mask for name in long} | {f"layers/{number}": mask for number, mask in outputs.hidden_masks.items()}
+    masks = dict.fromkeys(long, outputs.frame_mask) | {f"layers/{number}": mask for number, mask in outputs.hidden_masks.items()}
     for name, value in long.items():
         mask = masks[name]
         fits = mask is not None and value.shape[1] == mask.shape[1]

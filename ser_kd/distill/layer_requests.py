@@ -77,4 +77,4 @@ def _request(model: nn.Module, layers: Iterable[int | None], who: str, term: str
             remedy=f"correct the layers of objective.terms.{term}.loss",
         )
     encoder = model.encoder
-    encoder.hidden_layers = tuple(sorted({*encoder.hidden_layers, *wanted}))  # type: ignore[union-attr, assignment, misc]
+    encoder.hidden_layers = tuple(sorted({*encoder.hidden_layers, *wanted}))  # type: ignore[union-attr]

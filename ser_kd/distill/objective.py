@@ -35,9 +35,9 @@ class Objective(nn.Module):
     """Sum of weight x term; every weight is a plain factor, never a share of gradient.
 
     A term's weight is a number, the name of a coefficient, ``1 - <coefficient>``, or a product of two coefficients, so that
-    alpha (KL + beta ML) + (1 - alpha) CE is written as ``alpha``, ``alpha * beta`` and ``1 - alpha``. Nothing here multiplies by T^2:
-    that is the term's own key (``scale_by_temperature_squared``). A term whose weight is 0 is not computed, and a teacher that no remaining term listens to is
-    not run.
+    alpha (KL + beta ML) + (1 - alpha) CE is written as ``alpha``, ``alpha * beta`` and ``1 - alpha``. Nothing here multiplies by
+    T^2: that is the term's own key (``scale_by_temperature_squared``). A term whose weight is 0 is not computed, and a teacher that
+    no remaining term listens to is not run.
 
     Where several processes share a batch, terms with ``needs_whole_batch`` (see ``LossTerm``) are computed over all its clips, the
     others over each process's and averaged by clips: loss and gradient are those of one process.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor
@@ -41,7 +42,7 @@ def choose_layer_map(layer_map: LayerMap, blocks: int, there: int, whose: str) -
             )
         return tuple((number + 1) * (there // blocks) for number in range(blocks))
     chosen = tuple(layer_map)
-    rises = all(below < above for below, above in zip(chosen, chosen[1:], strict=False))
+    rises = all(below < above for below, above in pairwise(chosen))
     if len(chosen) != blocks or not rises or not all(1 <= block <= there for block in chosen):
         raise ConfigError(
             "The layer map does not fit both networks.",

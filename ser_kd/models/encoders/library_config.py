@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
+
 from transformers import PreTrainedConfig
 
 from ser_kd.contracts.errors import ConfigError

@@ -110,7 +110,7 @@ class SpectrogramTransformer(nn.Module):
         """
         frames, mask = take_frames(features, self.input_width, "SpectrogramTransformer")
         patches = nn.functional.pad(frames, (0, 0, 0, -frames.shape[1] % self.patch_frames))
-        patches = patches.reshape(len(frames), -1, self.patch_frames * self.input_width)  # (B, F', P M)
+        patches = patches.unflatten(1, (-1, self.patch_frames)).flatten(2)  # (B, F', P M)
         mask = None if mask is None else mask[:, :: self.patch_frames]
         hidden = self.dropout(self.projection(patches) + _draw_positions(patches.shape[1], self.width, patches))
         states = {0: hidden}

@@ -14,9 +14,16 @@ def test_the_map(layer_map, blocks, there, chosen):
 
 @pytest.mark.parametrize(
     ("layer_map", "match"),
-    [("even", "spread evenly"), ("odd", "spread evenly"), ([1, 2], "5 rising"), ([0, 1, 2, 3, 4], "from 1 to 12"), ([1, 2, 4, 3, 5], "rising"),
-     ([1, 2, 3, 4, 13], "from 1 to 12"), ([1, 2, 2, 3, 4], "rising")],
-)  # fmt: skip
+    [
+        ("even", "spread evenly"),
+        ("odd", "spread evenly"),
+        ([1, 2], "5 rising"),
+        ([0, 1, 2, 3, 4], "from 1 to 12"),
+        ([1, 2, 4, 3, 5], "rising"),
+        ([1, 2, 3, 4, 13], "from 1 to 12"),
+        ([1, 2, 2, 3, 4], "rising"),
+    ],
+)
 def test_maps_that_do_not_fit_are_refused(layer_map, match):
     with pytest.raises(ConfigError, match=match):
         choose_layer_map(layer_map, 5, 12, "teacher")
