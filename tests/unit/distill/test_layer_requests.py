@@ -6,9 +6,13 @@ import torch
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import TeacherAnswers
+from ser_kd.contracts.records import TeacherRecord
 from ser_kd.distill.adapters import LinearAdapter
+from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.layer_requests import connect_layers
 from ser_kd.distill.objective import Objective
+from ser_kd.distill.teacher_ensemble import TeacherEnsemble
+from ser_kd.distill.teacher_member import TeacherMember
 from ser_kd.frontends.waveform import Waveform
 from ser_kd.losses.attention_transfer import AttentionTransfer
 from ser_kd.losses.multi_level import MultiLevel
@@ -68,3 +72,19 @@ def test_adapters_belong_to_the_objective() -> None:
     connect_layers(terms, student, {"teacher": make(4, width=16)})
     assert list(student.state_dict()) == before
     assert sum(parameter.numel() for parameter in terms.parameters()) == 2 * (8 * 16 + 16)
+
+
+def test_other_frame_rates_are_told_when_a_few_clips_are_tried_and_not_where_an_adapter_stands() -> None:
+    def try_terms(loss: MultiLevel) -> None:
+        teacher = make(4)
+        teacher.encoder = SpectrogramTransformer(1, width=8, heads=2, layers=4, patch_frames=2)
+        terms, student = objective(loss), make(2).train()
+        connect_layers(terms, student, {"teacher": teacher})
+        ensemble = TeacherEnsemble([TeacherMember(teacher, TeacherRecord("teacher", None, None, None, [], 0))], ["x", "y"])
+        module = DistillationModule(student, terms, ["x", "y"], teacher=ensemble)
+        module.try_terms(BATCH)
+        assert module.training
+
+    try_terms(MultiLevel(adapter=LinearAdapter))
+    with pytest.raises(ConfigError, match=r"(?s)different numbers of frames.*multi_level\.loss\.adapter"):
+        try_terms(MultiLevel())
