@@ -110,8 +110,8 @@ def cut_row(outputs: Outputs, row: int, frames_dtype: FramesDtype = "float32") -
     masks = dict.fromkeys(long, outputs.frame_mask) | {f"layers/{number}": mask for number, mask in outputs.hidden_masks.items()}
     for name, value in long.items():
         mask = masks[name]
-        fits = mask is not None and value.shape[1] == mask.shape[1]
-        kept[name] = _own(value[row, : _find_end(mask[row]) if fits and mask is not None else None].to(dtype))
+        end = None if mask is None or value.shape[1] != mask.shape[1] else _find_end(mask[row])
+        kept[name] = _own(value[row, :end].to(dtype))
     for name, mask in (("frame_mask", outputs.frame_mask), *((f"layer_masks/{n}", mask) for n, mask in outputs.hidden_masks.items())):
         if mask is not None:
             kept[name] = _own(mask[row, : _find_end(mask[row])])
