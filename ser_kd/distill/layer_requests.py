@@ -32,7 +32,7 @@ def connect_layers(objective: Objective, student: nn.Module, teachers: Mapping[s
         connect = getattr(loss, "connect", None)
         if callable(connect):
             model = _choose_teacher(teachers, heard, name)
-            connect(_widths_of(student, "student", name), _widths_of(model, "teacher", name))
+            connect(_encoder_of(student, "student", name).layer_widths, _encoder_of(model, "teacher", name).layer_widths)
         _request(student, getattr(loss, "student_layers", ()), "student", name)
         for member in teachers if heard == "combined" else [heard] if heard in teachers else []:
             _request(teachers[member], getattr(loss, "teacher_layers", ()), "teacher", name)
@@ -51,7 +51,7 @@ def _choose_teacher(teachers: Mapping[str, nn.Module], heard: str, term: str) ->
     return teachers[heard]
 
 
-def _widths_of(model: nn.Module, who: str, term: str) -> Mapping[int, int]:
+def _encoder_of(model: nn.Module, who: str, term: str) -> LayeredEncoder:
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, LayeredEncoder):
         raise ConfigError(
@@ -60,14 +60,15 @@ def _widths_of(model: nn.Module, who: str, term: str) -> Mapping[int, int]:
             got=type(encoder).__name__,
             remedy=f"choose such an encoder, or set objective.terms.{term}=null",
         )
-    return encoder.layer_widths
+    return encoder
 
 
 def _request(model: nn.Module, layers: Iterable[int | None], who: str, term: str) -> None:
     wanted: Sequence[int] = [layer for layer in layers if layer is not None]
     if not wanted:
         return
-    there = _widths_of(model, who, term)
+    encoder = _encoder_of(model, who, term)
+    there = encoder.layer_widths
     missing = [layer for layer in wanted if layer not in there]
     if missing:
         raise ConfigError(
@@ -76,5 +77,4 @@ def _request(model: nn.Module, layers: Iterable[int | None], who: str, term: str
             got=f"layer {', '.join(map(str, missing))}, which '{term}' listens to",
             remedy=f"correct the layers of objective.terms.{term}.loss",
         )
-    encoder = model.encoder
-    encoder.hidden_layers = tuple(sorted({*encoder.hidden_layers, *wanted}))  # type: ignore[union-attr]
+    encoder.hidden_layers = tuple(sorted({*encoder.hidden_layers, *wanted}))
