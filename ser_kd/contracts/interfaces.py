@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -30,6 +30,31 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class LayeredEncoder(Protocol):
+    """An encoder that can hand out its hidden states.
+
+    ``layer_widths`` lists all there are: layer number -> D, where 0 is the input of the first layer and k the output of layer k.
+    ``hidden_layers`` are those it hands out, and may be set anew at any time.
+    """
+
+    hidden_layers: tuple[int, ...]
+
+    @property
+    def layer_widths(self) -> Mapping[int, int]: ...
+
+
+@runtime_checkable
+class BlockwiseEncoder(Protocol):
+    """An encoder of blocks that can start from some of the blocks of a deeper one of its kind.
+
+    ``layer_map`` says which of the other's blocks fill its own, bottom up and counted from 1; ``even`` spreads them evenly. Gives the
+    map as it was used.
+    """
+
+    def copy_blocks(self, other: object, layer_map: Literal["even"] | Sequence[int]) -> tuple[int, ...]: ...
+
+
+@runtime_checkable
 class LossTerm(Protocol):
     """One term of the objective. ``needs_teacher`` is checked before the first step.
 
@@ -37,6 +62,9 @@ class LossTerm(Protocol):
     are refused before the first step, and a smaller last batch of an epoch gives zero. One that needs the teacher's frames or hidden
     states, which are not kept in memory from epoch to epoch, says so by ``needs_teacher_frames = True``; ``teacher_layers`` then names
     them, so that a cache on disk keeps no others: layer numbers, None among them for the last frames. Without it all are kept.
+    ``student_layers`` names those of the student. Both are asked for before the first step, after ``connect(student_widths,
+    teacher_widths)`` of a term that has it was told the layers there are, with their widths. ``sizes`` are parts of the last value
+    that are worth a line of the log: name -> scalar.
 
     One that is no plain mean over clips (it compares them, or divides by something else than their number) says so by
     ``needs_whole_batch = True``: where several processes share a batch it then sees logits, dimensions, embeddings and labels of all

@@ -34,12 +34,14 @@ class Encoded:
         frame_mask: (B, F) bool, True where valid; None where every frame is.
         embedding: (B, D) where the encoder pools by itself (TIM-Net, ECAPA); else None.
         hidden_states: Layer number (0 is the input of the first layer) -> (B, F, D).
+        hidden_masks: Layer number -> (B, F) bool, for layers whose frame rate is not that of the last frames.
     """
 
     frames: Tensor | None
     frame_mask: Tensor | None = None
     embedding: Tensor | None = None
     hidden_states: dict[int, Tensor] = field(default_factory=dict)
+    hidden_masks: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -54,6 +56,7 @@ class Outputs:
         frames: (B, F, D) the encoder's last frames, or None.
         hidden_states: Layer number -> (B, F, D).
         frame_mask: (B, F) bool, True where valid; None where every frame is.
+        hidden_masks: Layer number -> (B, F) bool, for layers whose frame rate is not that of the last frames.
     """
 
     logits: Tensor | None = None
@@ -63,6 +66,11 @@ class Outputs:
     frames: Tensor | None = None
     hidden_states: dict[int, Tensor] = field(default_factory=dict)
     frame_mask: Tensor | None = None
+    hidden_masks: dict[int, Tensor] = field(default_factory=dict)
+
+    def mask_of(self, layer: int | None) -> Tensor | None:
+        """Give the mask of a hidden state, or of the last frames for None."""
+        return self.frame_mask if layer is None else self.hidden_masks.get(layer, self.frame_mask)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Outputs:
         """Apply a function to every tensor (detach, move, cast)."""

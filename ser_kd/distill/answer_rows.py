@@ -15,12 +15,14 @@ from ser_kd.functional.masking import clear_frames
 from ser_kd.functional.softening import raise_precision
 
 AnswerRow = dict[str, Tensor]
-"""Field -> (…) the answer of one model to one clip: ``logits``, ``embeddings/NAME``, ``frames`` (F, D), ``layers/NUMBER`` (F, D), …"""
+"""Field -> (…) the answer of one model to one clip: ``logits``, ``embeddings/NAME``, ``frames`` (F, D), ``layers/NUMBER`` (F, D),
+``frame_mask`` (F,), ``layer_masks/NUMBER`` (F,), …"""
 
 FramesDtype = Literal["float16", "float32"]
 
 _LARGEST_HALF = 65_504.0
 _LONG = ("frames", "layers/")
+_MASKS = ("frame_mask", "layer_masks/")
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,17 @@ class KeptParts:
                 remedy="set cache.layers=null, and let the teacher's encoder hand the layers out (encoder.hidden_layers)",
             )
         mask = outputs.frame_mask
-        small = replace(outputs, frames=None, hidden_states={}, frame_mask=None).map(raise_precision)
+        small = replace(outputs, frames=None, hidden_states={}, frame_mask=None, hidden_masks={}).map(raise_precision)
         if not self.are_long:
             return small
         return replace(
             small,
             frames=self._thin(outputs.frames, mask) if self.frames and outputs.frames is not None else None,
-            hidden_states={number: self._thin(states[number], mask) for number in wanted},
+            hidden_states={number: self._thin(states[number], outputs.mask_of(number)) for number in wanted},
             frame_mask=None if mask is None else mask[:, :: self.frame_stride],
+            hidden_masks={
+                number: outputs.hidden_masks[number][:, :: self.frame_stride] for number in wanted if number in outputs.hidden_masks
+            },
         )
 
     def _thin(self, frames: Tensor, mask: Tensor | None) -> Tensor:
@@ -102,14 +107,20 @@ def cut_row(outputs: Outputs, row: int, frames_dtype: FramesDtype = "float32") -
     if outputs.frames is not None:
         long["frames"] = outputs.frames
     dtype = getattr(torch, frames_dtype)
-    mask = None if outputs.frame_mask is None else outputs.frame_mask[row]
-    end = None if mask is None else max(1, int(mask.nonzero().amax()) + 1 if bool(mask.any()) else 1)
+    masks = dict.fromkeys(long, outputs.frame_mask) | {f"layers/{number}": mask for number, mask in outputs.hidden_masks.items()}
     for name, value in long.items():
-        fits = mask is not None and value.shape[1] == len(mask)
-        kept[name] = _own(value[row, : end if fits else None].to(dtype))
-    if mask is not None:
-        kept["frame_mask"] = _own(mask[:end])
+        mask = masks[name]
+        end = None if mask is None or value.shape[1] != mask.shape[1] else _find_end(mask[row])
+        kept[name] = _own(value[row, :end].to(dtype))
+    for name, mask in (("frame_mask", outputs.frame_mask), *((f"layer_masks/{n}", mask) for n, mask in outputs.hidden_masks.items())):
+        if mask is not None:
+            kept[name] = _own(mask[row, : _find_end(mask[row])])
     return kept
+
+
+def _find_end(mask: Tensor) -> int:
+    """Give where a clip's valid frames end, and 1 where it has none."""
+    return int(mask.nonzero().amax()) + 1 if bool(mask.any()) else 1
 
 
 def join_rows(rows: Sequence[Mapping[str, Tensor]], device: torch.device) -> Outputs:
@@ -123,15 +134,9 @@ def join_rows(rows: Sequence[Mapping[str, Tensor]], device: torch.device) -> Out
         Outputs in float32. Frames are padded with zeros to the longest clip; where clips differ in length there is a mask.
     """
     names = rows[0].keys()
-    stacked = {name: torch.stack([row[name] for row in rows]).to(device) for name in names if not name.startswith((*_LONG, "frame_mask"))}
+    stacked = {name: torch.stack([row[name] for row in rows]).to(device) for name in names if not name.startswith((*_LONG, *_MASKS))}
     long = {name: _pad([row[name] for row in rows], device) for name in names if name.startswith(_LONG)}
-    mask = None
-    if "frame_mask" in names:
-        mask = _pad([row["frame_mask"] for row in rows], device)
-    elif long:
-        lengths = [len(row[next(iter(long))]) for row in rows]
-        if len(set(lengths)) > 1:
-            mask = _pad([torch.ones(length, dtype=torch.bool) for length in lengths], device)
+    frame_mask, hidden_masks = _join_masks(rows, list(long), device)
     return Outputs(
         logits=stacked.get("logits"),
         dimensions=stacked.get("dimensions"),
@@ -139,8 +144,28 @@ def join_rows(rows: Sequence[Mapping[str, Tensor]], device: torch.device) -> Out
         embeddings={name.partition("/")[2]: value for name, value in stacked.items() if name.startswith("embeddings/")},
         frames=long.pop("frames", None),
         hidden_states={int(name.partition("/")[2]): value for name, value in long.items()},
-        frame_mask=mask,
+        frame_mask=frame_mask,
+        hidden_masks=hidden_masks,
     )
+
+
+def _join_masks(rows: Sequence[Mapping[str, Tensor]], long: Sequence[str], device: torch.device) -> tuple[Tensor | None, dict[int, Tensor]]:
+    """Give the masks of frames and of layers; a row without one was asked in a batch in which every frame was valid."""
+    told = any("frame_mask" in row for row in rows)
+    first = "frames" if "frames" in long else next(iter(long), "")
+    parts = [row["frame_mask"] if "frame_mask" in row else _mark_all(row, first) for row in rows]
+    sizes = [len(part) for part in parts]
+    frame_mask = _pad(parts, device) if told or len(set(sizes)) > 1 else None
+    hidden = {}
+    for name in (name for name in long if name != "frames"):
+        own = f"layer_masks/{name.partition('/')[2]}"
+        if any(own in row for row in rows) or [len(row[name]) for row in rows] != sizes:
+            hidden[int(name.partition("/")[2])] = _pad([row[own] if own in row else _mark_all(row, name) for row in rows], device)
+    return frame_mask, hidden
+
+
+def _mark_all(row: Mapping[str, Tensor], name: str) -> Tensor:
+    return torch.ones(len(row[name]) if name else 0, dtype=torch.bool)
 
 
 def _own(value: Tensor) -> Tensor:

@@ -118,6 +118,23 @@ class DistillationModule(lightning.LightningModule):
         """Share of the planned training (``max_epochs``) that is done, from 0 to 1."""
         return min(self.global_step / max(self.trainer.estimated_stepping_batches, 1), 1.0)
 
+    @torch.no_grad()
+    def try_terms(self, batch: SpeechBatch) -> None:
+        """Compute the objective once on a few clean clips, so that what cannot be brought together is told before the first step.
+
+        Raises:
+            ConfigError: If a term misses frames or layers, or their widths or frame rates differ.
+            ShapeError: If a term cannot compare what it gets.
+        """
+        training = self.training
+        self.eval()
+        try:
+            heard = batch.model_input()
+            answers = None if self.teacher is None else self._whom_to_ask().answer(heard, batch.speakers, batch.ids)
+            self.objective(self.student(heard), batch, answers)
+        finally:
+            self.train(training)
+
     def on_train_start(self) -> None:
         """Refuse batches that are too small for a term, as far as the loader tells their size."""
         batch_size = getattr(getattr(self.trainer.train_dataloader, "batch_sampler", None), "batch_size", None)

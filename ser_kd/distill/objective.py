@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
@@ -20,19 +21,23 @@ COEFFICIENTS = ("alpha", "beta", "gamma")
 
 
 class Term(TypedDict):
-    """One entry of an objective: the loss, and its weight as a number or the name of a coefficient (1 where it is left out)."""
+    """One entry of an objective: the loss, and its weight as a number or in coefficients (1 where it is left out).
+
+    A term that may stand in several places of the sum gives a weight for each, of which ``placement`` names one.
+    """
 
     loss: LossTerm
-    weight: NotRequired[float | str]
+    weight: NotRequired[float | str | Mapping[str, float | str]]
+    placement: NotRequired[str]
 
 
 class Objective(nn.Module):
     """Sum of weight x term; every weight is a plain factor, never a share of gradient.
 
-    A term's weight is a number, the name of a coefficient, or ``1 - <coefficient>``, so that
-    alpha CE + (1 - alpha) KL is written as ``alpha`` and ``1 - alpha``. Nothing here multiplies by T^2: that is the term's own key
-    (``scale_by_temperature_squared``). A term whose weight is 0 is not computed, and a teacher that no remaining term listens to is
-    not run.
+    A term's weight is a number, the name of a coefficient, ``1 - <coefficient>``, or a product of two coefficients, so that
+    alpha (KL + beta ML) + (1 - alpha) CE is written as ``alpha``, ``alpha * beta`` and ``1 - alpha``. Nothing here multiplies by
+    T^2: that is the term's own key (``scale_by_temperature_squared``). A term whose weight is 0 is not computed, and a teacher that
+    no remaining term listens to is not run.
 
     Where several processes share a batch, terms with ``needs_whole_batch`` (see ``LossTerm``) are computed over all its clips, the
     others over each process's and averaged by clips: loss and gradient are those of one process.
@@ -77,7 +82,7 @@ class Objective(nn.Module):
         if not chosen:
             raise ConfigError("The objective has no term.", expected="at least one loss", got="none", remedy="try objective=ce")
         self.losses = nn.ModuleDict({name: _as_module(term["loss"]) for name, term in chosen.items()})
-        self.weights: dict[str, float | str] = {name: term.get("weight", 1.0) for name, term in chosen.items()}
+        self.weights: dict[str, float | str] = {name: _place(name, term) for name, term in chosen.items()}
         self._warm: set[str] = {name for name, loss in self.losses.items() if getattr(loss, "temperature", 1.0) is None}
         if self._warm and temperature is None and "temperature" not in self.schedules:
             raise ConfigError(
@@ -122,7 +127,8 @@ class Objective(nn.Module):
         complement = _COMPLEMENT.fullmatch(weight.strip())
         if complement:
             return 1.0 - self.number(complement[1], progress)
-        return self.number(weight.strip(), progress)
+        factors = [self.number(factor.strip(), progress) for factor in weight.split("*")]
+        return math.prod(factors)
 
     def terms_needing_teacher(self) -> list[str]:
         """List the terms that cannot be computed without a teacher."""
@@ -196,7 +202,8 @@ class Objective(nn.Module):
             whole: The batch of all processes, for terms that need it; None lets them see this process's clips alone.
 
         Returns:
-            The weighted sum (a scalar with gradient to the student) and each term before weighting, detached. With a ``share`` the
+            The weighted sum (a scalar with gradient to the student) and each term before weighting, detached, with the parts it
+            tells of itself (``sizes``). With a ``share`` the
             gradient is scaled so that its mean over the processes is that of one process with the whole batch.
         """
         total: Tensor | None = None
@@ -211,6 +218,7 @@ class Objective(nn.Module):
             heard = (whole.student, whole.batch, whole.teacher) if whole is not None and sees_whole else (student, batch, teacher)
             value = _as_term(loss)(*heard)
             parts[name] = value.detach()
+            parts |= {f"{name}_{part}": size for part, size in getattr(loss, "sizes", {}).items()}
             if share is not None:
                 value = _scale_gradient(value, share.processes * (1.0 if sees_whole else share.part))
             total = weight * value if total is None else total + weight * value
@@ -225,6 +233,20 @@ class Objective(nn.Module):
             **{name: number for name, number in self.numbers.items() if number is not None},
             **({"schedules": sorted(self.schedules)} if self.schedules else {}),
         }
+
+
+def _place(name: str, term: Term) -> float | str:
+    """Give the weight of a term where ``placement`` puts it."""
+    weight, placement = term.get("weight", 1.0), term.get("placement")
+    places = weight if isinstance(weight, Mapping) else {}
+    if isinstance(weight, Mapping) != (placement is not None) or (placement is not None and placement not in places):
+        raise ConfigError(
+            f"The weight of '{name}' is not clear.",
+            expected=f"placement as one of {', '.join(places)}" if places else "one weight and no placement",
+            got=f"placement={placement}",
+            remedy=f"set objective.terms.{name}.placement={next(iter(places), 'null')}",
+        )
+    return weight if placement is None else places[placement]  # type: ignore[return-value]
 
 
 def _sees_whole(loss: nn.Module) -> bool:

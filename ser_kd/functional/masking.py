@@ -88,16 +88,35 @@ def resample_valid(values: Tensor, mask: Tensor | None, size: int) -> Tensor:
         >>> resample_valid(torch.tensor([[1.0, 2.0, 6.0, 99.0]]), torch.tensor([[True, True, True, False]]), 2).tolist()
         [[1.3333333730697632, 4.666666507720947]]
     """
+    return resample_frames(values.unsqueeze(2), mask, size)[:, :, 0]
+
+
+def resample_frames(frames: Tensor, mask: Tensor | None, size: int, target_mask: Tensor | None = None) -> Tensor:
+    """Average each row's valid stretch over equal parts of it (area interpolation, as ``resample_valid``).
+
+    Args:
+        frames: (B, F, D).
+        mask: (B, F) bool, or None where every frame is valid.
+        size: F', parts.
+        target_mask: (B, F') bool: a row has only as many parts as are marked, from its beginning; None takes all.
+
+    Returns:
+        (B, F', D); zero behind a row's parts, and in a row without a valid frame.
+    """
     if mask is None:
-        mask = torch.ones_like(values, dtype=torch.bool)
-    ends = mask.cumsum(dim=1).to(values.dtype).unsqueeze(1)  # (B, 1, F): where a frame ends, in valid frames
-    edges = torch.arange(size + 1, dtype=values.dtype, device=values.device) / size * ends[:, :, -1]  # (B, K + 1)
+        mask = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+    dtype = frames.dtype
+    ends = mask.cumsum(dim=1).to(dtype).unsqueeze(1)  # (B, 1, F): where a frame ends, in valid frames
+    numbers = torch.arange(size + 1, dtype=dtype, device=frames.device)
+    parts = torch.full_like(ends[:, :, -1], size) if target_mask is None else target_mask.sum(dim=1, keepdim=True).to(dtype)  # (B, 1)
+    edges = torch.minimum(numbers, parts) / parts.clamp_min(1.0) * ends[:, :, -1]  # (B, F' + 1)
     left, right = edges[:, :-1, None], edges[:, 1:, None]
-    overlap = (torch.minimum(right, ends) - torch.maximum(left, ends - 1.0)).clamp_min(0.0)  # (B, K, F)
-    overlap = overlap * mask[:, None, :].to(values.dtype)
+    overlap = (torch.minimum(right, ends) - torch.maximum(left, ends - 1.0)).clamp_min(0.0)  # (B, F', F)
+    overlap = overlap * mask[:, None, :].to(dtype)
     # where, not a product: a NaN behind the end must not reach the mean
-    valid = torch.where(mask, values, torch.zeros((), dtype=values.dtype, device=values.device))
-    return (overlap * valid[:, None, :]).sum(dim=2) / overlap.sum(dim=2).clamp_min(torch.finfo(values.dtype).tiny)
+    valid = torch.where(mask.unsqueeze(-1), frames, torch.zeros((), dtype=dtype, device=frames.device))
+    with torch.autocast(frames.device.type, enabled=False):  # it would round the product to half
+        return overlap @ valid / overlap.sum(dim=2, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
 
 
 def flip_valid(frames: Tensor, lengths: Tensor | None) -> Tensor:

@@ -64,6 +64,11 @@ class AttentionTransfer(nn.Module):
         """The layer of the teacher it listens to; None are its last frames."""
         return (self.teacher_layer,)
 
+    @property
+    def student_layers(self) -> tuple[int | None, ...]:
+        """The layer of the student it compares; None are its last frames."""
+        return (self.student_layer,)
+
     def forward(self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None) -> Tensor:
         """Compare the maps of the batch.
 
@@ -106,7 +111,7 @@ class AttentionTransfer(nn.Module):
                 remedy="choose an encoder with frames (TIM-Net has none), another layer, or an objective without attention_transfer",
             )
         check_rank(frames, 3, f"frames of the {speaker}", "(B, F, D)")
-        mask = outputs.frame_mask
+        mask = outputs.mask_of(layer)
         if mask is not None and mask.shape != frames.shape[:2]:
             raise ShapeError(
                 f"Frames and mask of the {speaker} differ in size.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -13,7 +13,9 @@ from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.interfaces import FeatureTransform
 from ser_kd.contracts.outputs import Encoded, Features, Outputs
+from ser_kd.models.block_map import LayerMap
 from ser_kd.models.freezing import rest_frozen_modules
+from ser_kd.models.teacher_start import TeacherStart
 
 Part = nn.Module | Callable[..., nn.Module]
 """A finished module, or a callable that makes it once sizes are known (in YAML: ``_partial_: true``)."""
@@ -41,9 +43,14 @@ class SpeechModel(nn.Module):
         head: (B, D) -> Outputs with logits, dimensions or both; None for an embedding alone.
         classes: Number of classes; needed only by a head that asks for it.
         feature_transforms: Applied to the features in training, in this order.
+        init_from: Where the encoder's first weights come from. None is the encoder's own affair; ``teacher``: blocks of the teacher
+            (see ``start_from_teacher``); ``pretrained`` and ``random`` say what an encoder with a key ``weights`` does, and must agree
+            with it.
+        layer_map: Which of the teacher's blocks fill the student's, bottom up, counted from 1; ``even`` spreads them evenly.
+        copy_head: Whether the teacher's head comes along.
 
     Raises:
-        ConfigError: If a part asks for a size that is not known.
+        ConfigError: If a part asks for a size that is not known, or the encoder starts otherwise than ``init_from`` says.
 
     Example:
         >>> import torch
@@ -69,6 +76,9 @@ class SpeechModel(nn.Module):
         head: Part | None = None,
         classes: int | None = None,
         feature_transforms: Sequence[FeatureTransform] = (),
+        init_from: Literal["pretrained", "teacher", "random"] | None = None,
+        layer_map: LayerMap = "even",
+        copy_head: bool = False,
     ) -> None:
         super().__init__()
         self.frontend = frontend
@@ -80,6 +90,8 @@ class SpeechModel(nn.Module):
         self.classes = classes
         # A tuple keeps them out of the state dict: a transform learns nothing.
         self.feature_transforms = tuple(feature_transforms)
+        _check_start(self.encoder, init_from)
+        self.start = TeacherStart(layer_map, copy_head) if init_from == "teacher" else None
 
     def forward(self, inputs: ModelInput) -> Outputs:
         """Answer about a batch.
@@ -103,8 +115,10 @@ class SpeechModel(nn.Module):
         """Answer about the features of a batch.
 
         Raises:
-            ConfigError: As ``forward``.
+            ConfigError: As ``forward``, or if the model waits for its teacher's weights.
         """
+        if self.start is not None:
+            self.start.check_has_weights()
         if self.training:
             for transform in self.feature_transforms:
                 features = transform(features)
@@ -117,6 +131,7 @@ class SpeechModel(nn.Module):
             frames=encoded.frames,
             hidden_states=encoded.hidden_states,
             frame_mask=encoded.frame_mask,
+            hidden_masks=encoded.hidden_masks,
         )
 
     def train(self, mode: bool = True) -> SpeechModel:
@@ -155,6 +170,19 @@ def _finish(role: str, part: Part | None, **sizes: int | None) -> Any:
             remedy="give the model a front-end" if "input_width" in unknown else "pass classes=… to the model",
         )
     return part(**{name: sizes[name] for name in asked})
+
+
+def _check_start(encoder: Any, init_from: str | None) -> None:
+    """Check that the encoder starts as the model says."""
+    has_weights = getattr(encoder, "weights", "random")  # an encoder without that key always starts at random
+    fits = {None: has_weights != "teacher", "teacher": True}
+    if init_from not in (None, "pretrained", "teacher", "random") or not fits.get(init_from, has_weights == init_from):
+        raise ConfigError(
+            "The encoder does not start as init_from says.",
+            expected="init_from of null, pretrained, teacher or random, and pretrained only for an encoder that has such weights",
+            got=f"init_from={init_from}, and {type(encoder).__name__} with weights={has_weights}",
+            remedy="set student.init_from, and student.encoder.weights, where there is such a key, to the same",
+        )
 
 
 def _width_of(role: str, part: Any) -> int:

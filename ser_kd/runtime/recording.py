@@ -34,6 +34,7 @@ NOT_SCIENCE_WITHIN = {
         "enable_progress_bar",
         "enable_model_summary",
     ),
+    "scale": ("distil_teacher_layers", "distil_layers", "transformer_width"),  # they stand in the parts they size
     "teacher": ("experiment", "run", "members", "cache"),
 }
 

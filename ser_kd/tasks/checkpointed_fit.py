@@ -82,10 +82,14 @@ def fit_run(
     if stop_after is not None:
         callbacks.append(_StopAfter(stop_after))
     trainer = run.make_trainer(callbacks, loggers)
-    if not compute_once(last.is_file):
+    is_new = not compute_once(last.is_file)
+    if is_new:
         _fit_once(run, module)
     with first_on_each_machine():
         choose_training_teacher(run, module, record)
+    if is_new and module.objective.listens_to_frames():
+        batch = next(iter(run.data.plain_train_dataloader()))
+        module.try_terms(batch.take(list(range(min(2, len(batch))))))
     try:
         trainer.fit(module, datamodule=run.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     except SystemExit as leaving:

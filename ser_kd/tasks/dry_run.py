@@ -9,6 +9,7 @@ from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.models.costs import count_multiply_accumulates, measure_activation_bytes
 from ser_kd.models.freezing import count_parameters
 from ser_kd.models.pretrained import keep_random_weights
+from ser_kd.models.teacher_start import start_from_teacher
 from ser_kd.runtime import console
 from ser_kd.tasks.training_run import TrainingRun
 
@@ -16,6 +17,7 @@ from ser_kd.tasks.training_run import TrainingRun
 def describe_costs(run: TrainingRun) -> dict[str, str]:
     """Count what a run would cost, from a real forward pass on two clips, without training and without pretrained weights."""
     module = run.make_module(with_weights=False)
+    start_from_teacher(module.student, [member.model for member in run.teacher.members] if run.teacher else [])  # told if it cannot be
     for missing in keep_random_weights(module.student):
         console.warn(missing)
     loader = run.data.plain_train_dataloader()

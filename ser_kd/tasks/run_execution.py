@@ -70,6 +70,10 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
     if found is not None:
         _carry_over(found, record, resumed)
     record.notes += [f"started from the pretrained weights {source}" for source in pretrained_sources(module.student)]
+    record.notes += [run.start] if run.start else _carry_start(found)
+    adapters = count_parameters(module.objective)["total"]
+    if adapters:
+        record.notes.append(f"the objective's adapters hold {adapters:,} parameters, trained with the student: in no export or count of it")
     if keeps_own_statistics(module.student) and count_processes() > 1:
         record.notes.append("batch normalisation: each process had the statistics of its own share of a batch")
     if is_first():
@@ -209,6 +213,10 @@ def _take_over_trial(run: TrainingRun, found: RunRecord) -> RunRecord:
         if is_first():
             write_record(run.folder, found)
     return found
+
+
+def _carry_start(found: RunRecord | None) -> list[str]:
+    return [] if found is None else [note for note in found.notes if note.startswith("started from blocks")]
 
 
 def _carry_over(found: RunRecord, record: RunRecord, resumed: bool) -> None:

@@ -18,6 +18,7 @@ from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
 from ser_kd.data.sampling import check_shares
 from ser_kd.distill.cache_spec import CacheSpec
 from ser_kd.distill.distillation_module import DistillationModule
+from ser_kd.distill.layer_requests import connect_layers
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_spec import TeacherSpec
@@ -25,6 +26,7 @@ from ser_kd.distill.views import Views
 from ser_kd.distill.weight_averaging import RunningAverage, TopCheckpoints
 from ser_kd.models.layers.shared_statistics import share_statistics
 from ser_kd.models.pretrained import load_pretrained
+from ser_kd.models.teacher_start import start_from_teacher
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.checkpoint_files import WholeCheckpoints
@@ -53,6 +55,7 @@ class TrainingRun:
         folder: Run folder.
         watchers: Further callbacks of the trainer, which change nothing.
         noise: The noises of training, or None.
+        start: How the student's weights came from its teacher, as ``make_module`` found it; empty where they did not.
     """
 
     config: DictConfig
@@ -64,6 +67,7 @@ class TrainingRun:
     folder: Path
     watchers: Sequence[Callback] = ()
     noise: TrainingNoise | None = None
+    start: str = ""
 
     @property
     def fold(self) -> ProtocolFold:
@@ -82,12 +86,15 @@ class TrainingRun:
         is_global = self.config.batch_scope == "global"
         objective.check_batch_size(self.data.batch_size if is_global else self.data.batch_size // count_processes())
         student = build(self.config.student, classes=len(fold.label_set))
+        teachers = {member.name: member.model for member in self.teacher.members} if self.teacher else {}
         if with_weights:
+            self.start = start_from_teacher(student, list(teachers.values()))
             load_pretrained(student)
+        connect_layers(objective, student, teachers)
         if count_processes() > 1 and self.config.trainer.get("sync_batchnorm"):
             share_statistics(student)
         if self.config.compile:
-            compile_in_place([student, *(member.model for member in (self.teacher.members if self.teacher else ()))])
+            compile_in_place([student, *teachers.values()])
         return DistillationModule(
             student=student,
             objective=objective,

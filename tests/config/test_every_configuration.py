@@ -21,18 +21,18 @@ GROUPS = {
     "corpus": 6,
     "corpus/by_run": 1,
     "datamodule": 2,
-    "encoder": 12,
+    "encoder": 13,
     "enhancement": 1,
     "frontend": 5,
     "learning_rate_schedule": 2,
     "logger": 2,
-    "objective": 7,
+    "objective": 9,
     "optimizer": 2,
     "paths": 1,
     "protocol": 10,
     "protocol/by_corpus": 6,
     "scale": 3,
-    "student": 7,
+    "student": 12,
     "teacher": 4,
     "trainer": 6,
     "noise": 3,
@@ -60,7 +60,7 @@ def test_nothing_is_missed() -> None:
     found = {str(folder.relative_to(ROOT / "conf")): len(list(folder.glob("*.yaml"))) for folder in folders}
     assert found == GROUPS
     assert {path.stem for path in (ROOT / "conf").glob("*.yaml")} == TASKS
-    assert len(EXPERIMENTS) == 14
+    assert len(EXPERIMENTS) == 29
 
 
 @pytest.mark.parametrize("scale", ["paper", "base", "tiny"])
@@ -154,6 +154,27 @@ def test_the_wav2vec2_teacher_has_the_published_size() -> None:
     assert sum(parameter.numel() for parameter in teacher.parameters()) == 94_967_687
 
 
+@pytest.mark.parametrize(("option", "total"), [("wav2vec2_linear", 94_374_788), ("distil_wav2vec2", 51_847_556)])
+@pytest.mark.parametrize("encoder", ["wav2vec2_base", "hubert_base"])
+def test_system_001_has_the_published_size(option: str, total: int, encoder: str) -> None:
+    import torch
+
+    with torch.device("meta"):
+        model = build(compose("train", ["corpus=demo", f"student={option}", f"encoder@student.encoder={encoder}"]).student, classes=4)
+    assert sum(parameter.numel() for parameter in model.parameters()) == total
+
+
+def test_the_overrides_of_the_multi_level_objective_give_the_stated_weights() -> None:
+    def weigh(*words: str) -> dict[str, float]:
+        objective = build(compose("train", ["corpus=demo", "objective=mlkd", "objective.beta=0.5", *words]).objective)
+        return {name: round(objective.weight_of(name, 0.0), 9) for name in objective.losses}
+
+    assert weigh() == {"cross_entropy": 0.3, "soft_targets": 0.7, "multi_level": 0.35}
+    assert weigh("objective.terms.multi_level.placement=outside")["multi_level"] == 0.5
+    assert weigh("objective.terms.multi_level=null") == {"cross_entropy": 0.3, "soft_targets": 0.7}
+    assert weigh("objective.terms.soft_targets=null") == {"cross_entropy": 0.3, "multi_level": 0.35}
+
+
 @pytest.mark.parametrize("scale", ["base", "tiny"])
 @pytest.mark.parametrize("name", options("encoder"))
 def test_every_encoder_needs_no_download_at_a_small_scale(name: str, scale: str) -> None:
@@ -186,7 +207,7 @@ def test_every_runnable_file_tells_its_command() -> None:
     for path in [*(ROOT / "experiments").glob("*/*.yaml"), *(ROOT / "conf").glob("*.yaml")]:
         comments = [line for line in path.read_text().splitlines() if line.startswith("# ") and not line.startswith("# @")]
         (told,) = (line.partition("ser-kd ")[2].split() for line in comments if "ser-kd " in line)
-        verb, words = told[0], [word.replace("$RAVDESS", "ravdess") for word in told[1:]]
+        verb, words = told[0], [word.replace("$", "my_") for word in told[1:]]
         if path.parent == ROOT / "conf":
             assert verb == path.stem
         else:

@@ -1,11 +1,10 @@
-"""What the encoders of transformers share: their configuration from preset, checkpoint and sizes, and the choice of blocks."""
+"""What the encoders of transformers share: their configuration from preset, checkpoint and sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
-from torch import Tensor
 from transformers import PreTrainedConfig
 
 from ser_kd.contracts.errors import ConfigError
@@ -95,61 +94,6 @@ def check_same_shaping(own: PreTrainedConfig, checkpoint: Mapping[str, Any], sha
             + " ".join(f"settings.{key}={_plain(getattr(theirs, key, None))}" for key in differing)
             + " (on the command line +student.encoder.settings.…); own sizes (width, conv_width, scale=tiny) are for weights=random",
         )
-
-
-def choose_hidden_layers(hidden_layers: str | Sequence[int], blocks: int) -> tuple[int, ...]:
-    """Turn "all" or a list into layer numbers.
-
-    Args:
-        hidden_layers: As configured.
-        blocks: How many transformer blocks there are.
-
-    Raises:
-        ConfigError: If a number is out of range.
-    """
-    if hidden_layers == "all":
-        return tuple(range(blocks + 1))
-    if isinstance(hidden_layers, str) or not all(0 <= layer <= blocks for layer in hidden_layers):
-        raise ConfigError(
-            "There is no such hidden state.",
-            expected=f"'all', or numbers from 0 (input of the first block) to {blocks} (output of the last)",
-            got=f"hidden_layers={hidden_layers if isinstance(hidden_layers, str) else list(hidden_layers)}",
-            remedy="correct hidden_layers",
-        )
-    return tuple(hidden_layers)
-
-
-def choose_blocks(weights: Mapping[str, Tensor], stem: str, blocks: Sequence[int], there: int, source: str) -> dict[str, Tensor]:
-    """Take some transformer blocks of a checkpoint and number them anew from the bottom; what is no block stays.
-
-    Args:
-        weights: Tensors by name.
-        stem: What a block's name begins with, before its number (from 0).
-        blocks: Which blocks, counted from 1, bottom up.
-        there: How many the checkpoint has.
-        source: Named in errors.
-
-    Raises:
-        ConfigError: If the checkpoint has no such block.
-    """
-    if not all(1 <= block <= there for block in blocks):
-        raise ConfigError(
-            f"The weights '{source}' have fewer blocks than are asked for.",
-            expected=f"blocks from 1 to {there}",
-            got=", ".join(map(str, blocks)),
-            remedy=f"set the encoder's layers={there} or fewer",
-        )
-    place = {str(block - 1): str(index) for index, block in enumerate(blocks)}
-    chosen = {}
-    for name, value in weights.items():
-        number, _, rest = name.removeprefix(stem).partition(".")
-        if not name.startswith(stem):
-            chosen[name] = value
-        elif "rel_attn_embed" in rest:  # WavLM's first block keeps the relative positions for all
-            chosen[f"{stem}0.{rest}"] = value
-        elif number in place:
-            chosen[f"{stem}{place[number]}.{rest}"] = value
-    return chosen
 
 
 def _plain(value: Any) -> Any:

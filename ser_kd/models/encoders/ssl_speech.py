@@ -24,7 +24,8 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Encoded, Features
 from ser_kd.functional.levels import normalize_waveforms
 from ser_kd.functional.masking import clear_frames, lengths_to_mask
-from ser_kd.models.encoders.library_config import check_same_shaping, choose_blocks, choose_hidden_layers, make_library_config
+from ser_kd.models.block_map import LayerMap, choose_blocks, choose_hidden_layers, choose_layer_map
+from ser_kd.models.encoders.library_config import check_same_shaping, make_library_config
 from ser_kd.models.layers.masked_group_norm import MaskedGroupNorm
 from ser_kd.models.layers.time_spans import draw_time_spans
 from ser_kd.models.layers.valid_frames import take_frames
@@ -47,6 +48,7 @@ _SHAPING = (
     "num_buckets", "max_bucket_distance", "add_adapter", "adapter_attn_dim",
 )  # fmt: skip
 _NUMBER_OF_BLOCKS = "num_hidden_layers"
+_BLOCKS = "encoder.layers."
 _MASK_EMBEDDING = "masked_spec_embed"
 _HEAD_WIDTH = 64
 """Width of one attention head in all published sizes."""
@@ -66,11 +68,12 @@ class SslSpeech(PretrainedModule):
     Args:
         architecture: Which family.
         source: Folder with ``config.json`` and weights, whose sizes are then taken, or a name on the Hugging Face hub.
-        weights: "pretrained" waits for ``load_weights``; "random" needs no source.
+        weights: "pretrained" waits for ``load_weights``; "random" needs no source; "teacher" neither, for ``copy_blocks`` follows.
         layers: Transformer blocks; None as in ``settings`` or the folder. Fewer than the checkpoint has takes its lowest.
         width: Width of frames, with heads of 64 and an inner layer four times as wide; None as pretrained.
         conv_width: Channels of each convolution; None as pretrained.
-        blocks: Which blocks of the checkpoint fill ours, bottom up, counted from 1 ([2, 4, 6]); None is the lowest.
+        blocks: Which blocks of the checkpoint fill ours, bottom up, counted from 1 ([2, 4, 6]), or ``even``, which spreads ``layers``
+            evenly (2, 4, …, 12 of twelve); None is the lowest.
         settings: Further keys of the library's configuration (``hidden_size``, ``hidden_dropout``, …); its defaults are the base model.
         normalize_waveform: Whether each clip is brought to mean 0 and variance 1, as the checkpoint's preprocessor says.
         padding: "masked" or "paper".
@@ -93,11 +96,11 @@ class SslSpeech(PretrainedModule):
         self,
         architecture: Architecture = "wav2vec2",
         source: str = "facebook/wav2vec2-base",
-        weights: Weights = "pretrained",
+        weights: Weights | Literal["teacher"] = "pretrained",
         layers: int | None = None,
         width: int | None = None,
         conv_width: int | None = None,
-        blocks: Sequence[int] | None = None,
+        blocks: LayerMap | None = None,
         settings: Mapping[str, Any] | None = None,
         normalize_waveform: bool = True,
         padding: Literal["masked", "paper"] = "masked",
@@ -109,7 +112,9 @@ class SslSpeech(PretrainedModule):
         gradient_checkpointing: bool = False,
         input_width: int = 1,
     ) -> None:
-        super().__init__(source, weights)
+        own_weights: Weights = "random" if weights == "teacher" else weights
+        super().__init__(source, own_weights)
+        self.weights = weights
         if architecture not in _LIBRARY:
             raise ConfigError("Unknown architecture.", expected=", ".join(_LIBRARY), got=str(architecture), remedy="set architecture")
         if input_width != 1:
@@ -120,16 +125,16 @@ class SslSpeech(PretrainedModule):
                 remedy="choose the waveform front-end",
             )
         kind, network, self._prefix = _LIBRARY[architecture]
-        sizes: dict[str, Any] = {_NUMBER_OF_BLOCKS: layers if blocks is None else len(blocks), "layerdrop": 0.0}
+        sizes: dict[str, Any] = {_NUMBER_OF_BLOCKS: layers if blocks is None or blocks == "even" else len(blocks), "layerdrop": 0.0}
         if width is not None:
             sizes |= {"hidden_size": width, "num_attention_heads": max(1, width // _HEAD_WIDTH), "intermediate_size": 4 * width}
-        folder_config = read_folder_config(source, weights)
+        folder_config = read_folder_config(source, own_weights)
         if conv_width is not None:
             sizes["conv_dim"] = [conv_width] * len(make_library_config(kind, settings, folder_config, {}, _SHAPING).conv_dim)
         config = make_library_config(kind, settings, folder_config, sizes, (*_SHAPING, _NUMBER_OF_BLOCKS))
         _check_supported(config)
         self.width: int = config.hidden_size
-        self.blocks = None if blocks is None else tuple(blocks)
+        self.blocks: LayerMap | None = blocks if blocks is None or isinstance(blocks, str) else tuple(blocks)
         self.normalize_waveform = normalize_waveform
         self.padding = padding
         self.hidden_layers = choose_hidden_layers(hidden_layers, config.num_hidden_layers)
@@ -158,9 +163,55 @@ class SslSpeech(PretrainedModule):
                 remedy=f"set the encoder's normalize_waveform={str(normalizes).lower()}",
             )
         theirs = type(self.model.config).from_dict(dict(config)).num_hidden_layers
-        chosen = self.blocks or range(1, self.model.config.num_hidden_layers + 1)
-        part = choose_blocks(select_part(weights, (self._prefix,)), "encoder.layers.", chosen, theirs, self.source)
+        ours = self.model.config.num_hidden_layers
+        chosen = range(1, ours + 1) if self.blocks is None else self.blocks
+        if isinstance(chosen, str):
+            chosen = choose_layer_map(chosen, ours, theirs, f"weights '{self.source}'")
+        part = choose_blocks(select_part(weights, (self._prefix,)), _BLOCKS, chosen, theirs, self.source)
         fit_weights(self.model, part, self.source, optional=(_MASK_EMBEDDING,))
+
+    @property
+    def layer_widths(self) -> dict[int, int]:
+        """The hidden states there are: number -> D."""
+        return dict.fromkeys(range(self.model.config.num_hidden_layers + 1), self.width)
+
+    def copy_blocks(self, other: object, layer_map: LayerMap) -> tuple[int, ...]:
+        """Start from another model of the family: some of its blocks, and all of it that is no block.
+
+        That is convolutions, feature projection, positional convolution and norms; WavLM's relative positions, which stand in its first
+        block and serve all, come along.
+
+        Args:
+            other: A ``SslSpeech`` of the same family and width.
+            layer_map: Which of its blocks fill ours.
+
+        Returns:
+            The map as it was used.
+
+        Raises:
+            ConfigError: If it is of another kind, size or preparation, or the map does not fit.
+        """
+        if not isinstance(other, SslSpeech):
+            raise ConfigError(
+                "Only a model of the same kind can give its blocks to this one.",
+                expected=f"SslSpeech ({self.model.config.model_type})",
+                got=type(other).__name__,
+                remedy="choose a teacher with the student's kind of encoder, or student.init_from=pretrained",
+            )
+        check_same_shaping(self.model.config, other.model.config.to_dict(), _SHAPING, "the teacher")
+        if other.normalize_waveform != self.normalize_waveform:
+            raise ConfigError(
+                "Teacher and student prepare waveforms in different ways.",
+                expected=f"normalize_waveform={str(other.normalize_waveform).lower()}, as the teacher",
+                got=f"normalize_waveform={str(self.normalize_waveform).lower()}",
+                remedy=f"set student.encoder.normalize_waveform={str(other.normalize_waveform).lower()}",
+            )
+        there = other.model.config.num_hidden_layers
+        chosen = choose_layer_map(layer_map, self.model.config.num_hidden_layers, there, "teacher")
+        part = choose_blocks(other.model.state_dict(), _BLOCKS, chosen, there, "the teacher")
+        fit_weights(self.model, part, "the teacher", optional=(_MASK_EMBEDDING,))
+        self.awaits_weights = False
+        return chosen
 
     def frame_lengths(self, lengths: Tensor, layers: int | None = None) -> Tensor:
         """Give how many frames the convolutions make of clips: floor((length - kernel) / step) + 1 at each.

@@ -13,7 +13,8 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder as Libra
 from ser_kd.contracts.errors import ConfigError, ShapeError
 from ser_kd.contracts.outputs import Encoded, Features
 from ser_kd.functional.masking import clear_frames, lengths_to_mask
-from ser_kd.models.encoders.library_config import check_same_shaping, choose_blocks, choose_hidden_layers, make_library_config
+from ser_kd.models.block_map import choose_blocks, choose_hidden_layers
+from ser_kd.models.encoders.library_config import check_same_shaping, make_library_config
 from ser_kd.models.layers.valid_frames import take_frames
 from ser_kd.models.pretrained import PretrainedModule, Weights, fit_weights, read_folder_config, select_part
 
@@ -91,6 +92,11 @@ class WhisperEncoder(PretrainedModule):
             raise ConfigError("This cannot be frozen.", expected=", ".join(frozen), got=str(freeze), remedy="set freeze to one of them")
         for part in frozen[freeze]:
             part.requires_grad_(False)
+
+    @property
+    def layer_widths(self) -> dict[int, int]:
+        """The hidden states there are: number -> D."""
+        return dict.fromkeys(range(self.model.config.encoder_layers + 1), self.width)
 
     def take_checkpoint(self, config: Mapping[str, Any], preprocessor: Mapping[str, Any], weights: dict[str, Tensor]) -> None:
         """Check kind and sizes of a checkpoint, and take its encoder's weights.

@@ -99,3 +99,23 @@ def test_a_clip_without_a_valid_frame_and_half_precision_answers() -> None:
     alone = go_around(KeptParts(frames=True), outputs, [0])
     assert alone.frame_mask is not None
     assert alone.frame_mask.tolist() == [[False]]
+
+
+def test_layers_of_other_frame_rates_keep_masks_of_their_own() -> None:
+    mask, half = lengths_to_mask(torch.tensor([8, 5, 1]), 8), lengths_to_mask(torch.tensor([4, 3, 1]), 4)
+    states = {1: torch.randn(3, 8, 2), 2: torch.randn(3, 4, 3)}
+    kept = KeptParts(layers=(1, 2))
+    joined = go_around(kept, Outputs(hidden_states=states, frame_mask=half, hidden_masks={1: mask, 2: half}), [1, 2])
+    for layer, whole in ((1, mask), (2, half)):
+        found = joined.mask_of(layer)
+        assert found is not None
+        size = found.shape[1]
+        assert torch.equal(found, whole[[1, 2], :size])
+        torch.testing.assert_close(joined.hidden_states[layer], states[layer][[1, 2], :size] * found[:, :, None])
+    # one clip was asked alone, where every frame was valid and nothing was masked
+    alone = kept.reduce(Outputs(hidden_states={1: states[1][:1], 2: states[2][:1]}))
+    padded = kept.reduce(Outputs(hidden_states=states, frame_mask=half, hidden_masks={1: mask, 2: half}))
+    for rows in ((cut_row(alone, 0), cut_row(padded, 1)), (cut_row(padded, 1), cut_row(alone, 0))):
+        joined = join_rows(rows, CPU)
+        assert sorted(joined.hidden_masks[1].sum(1).tolist()) == [5, 8]
+        assert sorted(joined.hidden_masks[2].sum(1).tolist() if 2 in joined.hidden_masks else joined.frame_mask.sum(1).tolist()) == [3, 4]

@@ -106,3 +106,18 @@ def test_shapes_of_schedules() -> None:
     assert warm.value(0.1) == pytest.approx(1.0)
     assert warm.value(1.0) == pytest.approx(0.2)
     assert WarmupCosine(0.0).value(0.0) == 1.0
+
+
+def test_a_weight_may_be_a_product_and_depend_on_where_the_term_stands() -> None:
+    def place(**where: object) -> Objective:
+        weights = {"inside": "alpha * beta", "outside": "beta"}
+        return Objective({"ml": {"loss": Constant(1.0), "weight": weights, **where}}, alpha=0.7, beta=0.5)  # type: ignore[dict-item, typeddict-item]
+
+    assert total(place(placement="inside")) == pytest.approx(0.35)
+    assert total(place(placement="outside")) == pytest.approx(0.5)
+    assert place(placement="outside").describe()["terms"] == {"ml": "beta"}
+    for wrong in ({"placement": "above"}, {}):
+        with pytest.raises(ConfigError, match=r"placement as one of inside, outside"):
+            place(**wrong)
+    with pytest.raises(ConfigError, match="one weight and no placement"):
+        Objective({"ml": {"loss": Constant(1.0), "weight": 1.0, "placement": "inside"}})

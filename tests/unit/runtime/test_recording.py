@@ -19,6 +19,7 @@ CONFIG = {
     "datamodule": {"batch_size": 64, "workers": 0, "cache_dir": "c"},
     "trainer": {"max_epochs": 10, "devices": 1, "accelerator": "cpu", "precision": "32-true"},
     "teacher": {"experiment": "a", "run": None},
+    "scale": {"name": "paper"},
     "fold": 0,
     "seed": 0,
     "logger": {"wandb": "auto"},
@@ -42,7 +43,7 @@ def changed(section: str, key: str | None, value: object) -> dict:
         ("trainer", "devices", 2), ("trainer", "accelerator", "gpu"), ("fold", None, 3), ("seed", None, 7), ("logger", "wandb", "online"),
         ("experiment", None, "y"), ("teacher", "run", "somewhere"), ("trainer", "strategy", "ddp"), ("trainer", "num_nodes", 2),
         ("trainer", "sync_batchnorm", True), ("compile", None, True), ("batch_scope", None, "global"),
-        ("protocol", "superb_metadata", "/elsewhere"), ("noise", None, None),
+        ("protocol", "superb_metadata", "/elsewhere"), ("noise", None, None), ("scale", "distil_layers", 3),
     ],
 )  # fmt: skip
 def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:

@@ -5,10 +5,12 @@ import torch
 from torch import nn
 
 from ser_kd.contracts.errors import ShapeError
+from ser_kd.contracts.interfaces import LayeredEncoder
 from ser_kd.contracts.outputs import Features
 from ser_kd.models.encoders.cnn14 import Cnn14
 from ser_kd.models.encoders.crnn import Crnn
 from ser_kd.models.encoders.spectrogram_resnet import SpectrogramResnet
+from ser_kd.models.encoders.spectrogram_transformer import SpectrogramTransformer
 from ser_kd.models.encoders.timnet import TimNet
 
 BINS = 9
@@ -20,6 +22,7 @@ ENCODERS = {
     "resnet with a stride": lambda: SpectrogramResnet(BINS, **RESNET, stem_stride=2),
     "resnet with a pool": lambda: SpectrogramResnet(BINS, **RESNET, stem_stride=2, stem_kernel=7, max_pool=True),
     "cnn14": lambda: Cnn14(BINS, widths=(3, 4, 5), embedding_width=6),
+    "transformer": lambda: SpectrogramTransformer(BINS, width=8, layers=2, heads=2, patch_frames=3),
     "crnn": lambda: Crnn(BINS, widths=(3, 4, 5), hidden_width=6),
 }
 
@@ -96,3 +99,23 @@ def test_frames_of_another_width_are_refused(make_encoder, make_features):
     encoder = make_encoder()
     with pytest.raises(ShapeError, match=f"{type(encoder).__name__} was built for frames of another width"):
         encoder(make_features([5], BINS + 1))
+
+
+def test_hidden_states_are_those_that_are_asked_for_and_know_no_padding(make_encoder, make_features, give_running_statistics):
+    encoder = give_running_statistics(make_encoder()).eval()
+    if not isinstance(encoder, LayeredEncoder):
+        pytest.skip("it hands out no hidden states")
+    lengths = [40, 25, 1]
+    features = make_features(lengths, BINS, frames=43)
+    plain = encoder(features)
+    assert plain.hidden_states == {}
+    encoder.hidden_layers = tuple(encoder.layer_widths)
+    together = encoder(features)
+    assert torch.equal(together.frames, plain.frames)
+    assert {layer: state.shape[2] for layer, state in together.hidden_states.items()} == encoder.layer_widths
+    for row, length in enumerate(lengths):
+        alone = encoder(Features(features.frames[row : row + 1, :length], torch.tensor([length])))
+        for layer, states in together.hidden_states.items():
+            valid = together.hidden_masks.get(layer, together.frame_mask)[row]
+            torch.testing.assert_close(states[row, valid], alone.hidden_states[layer][0], rtol=1e-4, atol=1e-5)
+            assert not states[row, ~valid].any()

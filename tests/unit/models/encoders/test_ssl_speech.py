@@ -269,3 +269,47 @@ def test_features_instead_of_samples_are_refused(make_features):
         SpeechModel(lambda input_width: small(input_width=input_width), Mfcc(39), MeanPooling())
     with pytest.raises(ShapeError, match="frames of another width"):
         small()(make_features([500], 2))
+
+
+FOUR = {**SMALL, "num_hidden_layers": 4}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("layer_map", "used"), [("even", (2, 4)), ([1, 3], (1, 3))])
+def test_a_shallower_student_starts_bit_for_bit_from_its_teachers_blocks(architecture, layer_map, used, make_features):
+    teacher = small(architecture, settings=FOUR, hidden_layers="all").eval()
+    torch.manual_seed(5)
+    student = SslSpeech(architecture, weights="teacher", settings=SMALL, layers=2, hidden_layers="all").eval()
+    assert student.copy_blocks(teacher, layer_map) == used
+    own, other = student.model.state_dict(), teacher.model.state_dict()
+    relative = "encoder.layers.0.attention.rel_attn_embed.weight"
+    for name, value in own.items():
+        for mine, theirs in enumerate(used):
+            if name.startswith(f"encoder.layers.{mine}.") and name != relative:
+                name = name.replace(f"layers.{mine}.", f"layers.{theirs - 1}.", 1)
+                break
+        assert torch.equal(value, other[name]), name
+    # all below the first block is the teacher's too: what enters both is equal
+    features = make_features([3000, 1700], 1)
+    assert torch.equal(student(features).hidden_states[0], teacher(features).hidden_states[0])
+
+
+def test_blocks_spread_evenly_over_a_checkpoint(tmp_path):
+    saved = save(tmp_path, num_hidden_layers=4).state_dict()
+    encoder = SslSpeech(source=str(tmp_path), layers=2, blocks="even")
+    load_pretrained(encoder)
+    for mine, theirs in ((0, 1), (1, 3)):
+        name = "encoder.layers.{}.attention.q_proj.weight"
+        assert torch.equal(encoder.model.state_dict()[name.format(mine)], saved[name.format(theirs)])
+
+
+def test_a_teacher_of_another_kind_or_preparation_gives_no_blocks():
+    student = SslSpeech(weights="teacher", settings=SMALL, layers=1)
+    with pytest.raises(ConfigError, match="another kind of network"):
+        student.copy_blocks(small("hubert"), [3])
+    with pytest.raises(ConfigError, match=r"(?s)another size or layout.*hidden_size"):
+        student.copy_blocks(small(settings={**SMALL, "hidden_size": 48}), [3])
+    with pytest.raises(ConfigError, match="prepare waveforms"):
+        student.copy_blocks(small(normalize_waveform=False), [3])
+    with pytest.raises(ConfigError, match="same kind"):
+        student.copy_blocks(torch.nn.Linear(1, 1), [3])
