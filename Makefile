@@ -28,7 +28,7 @@ test: .venv ## fast tests (under 10 minutes on 2 cores)
 	$(BIN)/pytest -m 'not slow and not gpu and not browser'
 
 test-slow: .venv ## flows, notebooks, documented commands, two processes (under 30 minutes on 2 cores)
-	$(BIN)/pytest -m 'slow and not gpu and not browser'
+	$(BIN)/pytest -m 'slow and not gpu and not browser' --durations=30
 
 bench: .venv ## side-by-side measurements: ratios, as a table in benchmarks/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/peers.txt

@@ -1,10 +1,11 @@
-"""A folder with IEMOCAP's published counts goes through check, train and a cross-validation of all ten speakers."""
+"""A folder with IEMOCAP's published counts goes through check, train, a cross-validation of all ten speakers, and noise."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ser_kd.data.corpora.iemocap import Iemocap
@@ -73,3 +74,12 @@ def test_all_ten_speakers_are_tested_in_turn(ser_kd, corpus: list[str], workplac
     assert sorted(record["protocol"]["counts"]["test"] for record in records) == [481, 503, 522, 528, 528, 542, 557, 590, 629, 651]
     assert {record["status"] for record in records} == {"finished"}
     assert {tuple(record["protocol"]["classes"]) for record in records} == {("neutral", "happy", "angry", "sad")}
+
+
+def test_two_of_the_ten_are_judged_in_noise(ser_kd, corpus: list[str], workplace: Path) -> None:
+    runs = [str(*(workplace / "iemocap_runs" / "demo" / "student").glob(f"*/fold={fold}/seed=0")) for fold in (0, 9)]
+    words = [f"runs=[{','.join(runs)}]", "noise.types=[babble]", "noise.duration_s=20", "snrs_db=[0]", "clean=false", "resamples=200"]
+    code, output, errors = ser_kd("robustness", *words, f"out={workplace / 'iemocap_noise'}")
+    assert code == 0, output + errors
+    rows = pd.read_csv(workplace / "iemocap_noise" / "robustness.csv").astype(str)
+    assert dict(zip(rows["fold"], rows["clips"], strict=True)) == {"all": "1179", "0": "528", "9": "651"}
