@@ -60,12 +60,7 @@ def read_audio(path: Path, sample_rate_hz: int, start_s: float = 0.0, end_s: flo
             channels = file.read(stop - start, dtype="float32", always_2d=True)  # (T, channels)
             rate = file.samplerate
     except (soundfile.SoundFileError, OSError) as fault:
-        raise DataError(
-            "Audio file cannot be decoded.",
-            expected="audio that libsndfile reads (wav, flac, ogg, mp3, …)",
-            got=f"{path}: {fault}",
-            remedy="copy the file again or leave it out",
-        ) from fault
+        raise _tell_undecodable(path, fault) from fault
     return check_waveform(resample(channels.mean(axis=1), rate, sample_rate_hz), str(path))
 
 
@@ -78,12 +73,16 @@ def read_sample_rate(path: Path) -> int:
     try:
         return int(soundfile.info(str(path)).samplerate)
     except (soundfile.SoundFileError, OSError) as fault:
-        raise DataError(
-            "Audio file cannot be decoded.",
-            expected="audio that libsndfile reads (wav, flac, ogg, mp3, …)",
-            got=f"{path}: {fault}",
-            remedy="copy the file again or leave it out",
-        ) from fault
+        raise _tell_undecodable(path, fault) from fault
+
+
+def _tell_undecodable(path: Path, fault: Exception) -> DataError:
+    return DataError(
+        "Audio file cannot be decoded.",
+        expected="audio that libsndfile reads (wav, flac, ogg, mp3, …)",
+        got=f"{path}: {fault}",
+        remedy="copy the file again or leave it out",
+    )
 
 
 def resample(waveform: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
