@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 
@@ -76,7 +77,10 @@ class TorchModel:
 def without_frontend(model: SpeechModel) -> SpeechModel:
     """Give a model of the same modules that takes ``features`` of its input instead of the waveform."""
     width = int(model.frontend.width) if model.frontend is not None else 0  # type: ignore[arg-type]
-    return SpeechModel(model.encoder, Precomputed("features", width), model.pooling, model.head, model.classes).eval()
+    network = copy.copy(model)
+    network._modules = dict(model._modules)  # a copy shares the table of its parts: without this the model would lose its front-end too
+    network.frontend = Precomputed("features", width)
+    return network.eval()
 
 
 def count_tensor_bytes(model: nn.Module) -> int:

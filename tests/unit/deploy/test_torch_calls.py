@@ -6,6 +6,7 @@ from ser_kd.contracts.outputs import Encoded, Outputs
 from ser_kd.deploy.torch_calls import TorchModel, count_tensor_bytes
 from ser_kd.frontends.log_mel import LogMel
 from ser_kd.models.heads import LinearHead
+from ser_kd.models.pretrained import keep_random_weights
 from ser_kd.models.speech_model import SpeechModel
 
 
@@ -39,6 +40,16 @@ def test_the_network_alone_answers_as_the_whole(threads):
     assert asked == []
     assert calls["frontend"]().frames.shape[2] == 20
     assert torch.get_num_threads() == 1
+
+
+def test_a_student_that_starts_from_its_teacher_is_measured_too(threads):
+    class Blocks(MeanFrames):
+        weights = "teacher"
+
+    model = SpeechModel(Blocks, LogMel(n_mels=20), head=LinearHead, classes=3, init_from="teacher")
+    keep_random_weights(model)
+    calls = TorchModel(model, threads=1).make_calls(3200)
+    torch.testing.assert_close(calls["network"](), calls["whole"](), rtol=0, atol=0)
 
 
 def test_another_model_is_measured_whole(threads):
