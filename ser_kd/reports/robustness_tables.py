@@ -16,8 +16,9 @@ from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.robustness_record import CLEAN, Key
 from ser_kd.reports.published import PublishedFigure, read_published
 from ser_kd.reports.robustness_crossing import find_passing, measure_drops
+from ser_kd.reports.robustness_differences import find_differences
 from ser_kd.reports.robustness_systems import RobustnessBoard, RobustSystem
-from ser_kd.reports.tables import NOTHING, Column, Table, format_points, format_share, render_plain
+from ser_kd.reports.tables import NOTHING, Column, Table, format_p, format_points, format_share, render_plain
 
 LONG_COLUMNS = (
     "system", "role", "experiment", "identity", "kind", "precision", "enhancement", "fold", "seed", "corpus", "protocol", "fingerprint",
@@ -151,8 +152,24 @@ def tabulate_passing(board: RobustnessBoard) -> Table | None:
     return Table(columns, tuple(rows), notes, f"Below which ratio the teacher {board.teacher.name} is passed")
 
 
+def tabulate_differences(board: RobustnessBoard) -> Table | None:
+    """Set each system against each other, over all noises and ratios together; None without a pair that can be compared."""
+    found = find_differences(board)
+    rows = []
+    for pair in found:
+        ends = [f"{format_points(told.low)} to {format_points(told.high)}" if told else NOTHING for told in (pair.in_noise, pair.on_clean)]
+        values = [format_points(told.value) if told else NOTHING for told in (pair.in_noise, pair.on_clean)]
+        proof = (format_p(pair.p_value), format_p(pair.p_corrected))
+        rows.append((pair.first.name, pair.second.name, values[0], ends[0], *proof, values[1], ends[1]))
+    columns = [Column("system"), Column("less"), Column("in noise", "right"), Column("95 % interval", "right"), Column("p", "right")]
+    columns += [Column("Holm", "right"), Column("clean", "right"), Column("95 % interval", "right")]
+    noted = f"resamples and permutations of {found[0].in_noise.units} {found[0].in_noise.unit}" if found else ""
+    notes = (f"Points of UA, in noise the mean over {found[0].conditions} noises and ratios; {noted}.",) if found else ()
+    return Table(tuple(columns), tuple(rows), notes, "Differences between systems") if found else None
+
+
 def list_tables(board: RobustnessBoard, published: Sequence[PublishedFigure] = ()) -> list[Table]:
-    """Give all tables of a board: systems over ratios for each noise and the mean, baseline and model, who passes, drops."""
+    """Give all tables of a board: systems over ratios for each noise and the mean, baseline and model, differences, who passes, drops."""
     tables = [tabulate_systems(board, noise, published) for noise in board.noises]
     if len(board.noises) > 1:
         tables.append(tabulate_systems(board, None))
@@ -162,16 +179,16 @@ def list_tables(board: RobustnessBoard, published: Sequence[PublishedFigure] = (
     models = [system for system in board.systems if system.role in ("alone", "distilled")]
     if board.noises:
         tables += [tabulate_ratios(board, baseline, model) for baseline in baselines for model in models]
-    passing = tabulate_passing(board)
-    return tables + ([passing] if passing else []) + ([tabulate_drops(board)] if board.noises else [])
+    tables += [table for table in (tabulate_differences(board), tabulate_passing(board)) if table]
+    return tables + ([tabulate_drops(board)] if board.noises else [])
 
 
 def render_summary(boards: Sequence[RobustnessBoard], width: int = 140) -> str:
-    """Render what a terminal shows: systems over ratios, who passes the teacher, and the notes."""
+    """Render what a terminal shows: systems over ratios, their differences, who passes the teacher, and the notes."""
     parts = []
     for board in boards:
         first = tabulate_systems(board, None if len(board.noises) != 1 else board.noises[0])
-        shown = [first, *([table] if (table := tabulate_passing(board)) else [])]
+        shown = [first, *(table for table in (tabulate_differences(board), tabulate_passing(board)) if table)]
         shown[-1] = replace(shown[-1], notes=(*shown[-1].notes, *board.notes))
         parts += [board.title, "", *(render_plain(table, width) for table in shown)]
     return "\n".join(parts)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from ser_kd.reports.ledger import find_runs
 from ser_kd.reports.markdown import render_markdown_report
 from ser_kd.reports.page import render_page
 from ser_kd.reports.robustness_crossing import find_crossings, find_passing, measure_drops
+from ser_kd.reports.robustness_differences import find_differences
 from ser_kd.reports.robustness_files import write_robustness
 from ser_kd.reports.robustness_section import tell_robustness
 from ser_kd.reports.robustness_systems import gather_boards, measure_answers
@@ -135,6 +137,45 @@ def test_only_the_folds_that_both_have_are_compared(records):
     found = find_passing(student, board.teacher, ["babble"], board.ratios, resamples=200)
     assert found.units == 6
     assert any("comparisons use the folds that both have" in note for note in board.notes)
+
+
+def test_differences_are_those_of_the_table_with_every_pair_once(board):
+    found = find_differences(board)
+    assert len(found) == 3
+    for pair in found:
+        cells = [(noise, ratio) for noise in board.noises for ratio in board.ratios]
+        named = {system.name: system for system in board.systems}
+        plain = np.mean([named[pair.first.name].value(cell) - named[pair.second.name].value(cell) for cell in cells])
+        assert pair.in_noise.value == pytest.approx(plain, abs=1e-12)
+        assert pair.in_noise.low <= pair.in_noise.value <= pair.in_noise.high
+        assert pair.in_noise.value >= 0
+        assert pair.conditions == len(cells)
+        assert pair.p_value <= pair.p_corrected <= 1
+
+
+def test_swapping_every_voice_under_all_noises_at_once_is_the_test(records):
+    """The second form: all ways of swapping speakers, each UA counted anew."""
+    (board,) = gather_boards([record for record in records if record.fold == 0], resamples=100)
+    pair = find_differences(board)[0]
+    cells = [(noise, ratio) for noise in board.noises for ratio in board.ratios]
+    sides = [[np.array(system.answers[cell][0].prediction) for cell in cells] for system in (pair.first, pair.second)]
+    example = pair.first.answers[cells[0]][0]
+    truth, speakers = np.array(example.truth), np.array(example.speakers)
+
+    def measure(swapped):
+        moved = np.isin(speakers, swapped)
+        scores = [
+            np.mean(
+                [np.mean([np.mean(np.where(moved, b, a)[truth == c] == c) for c in np.unique(truth)]) for a, b in zip(x, y, strict=True)]
+            )
+            for x, y in (sides, sides[::-1])
+        ]
+        return scores[0] - scores[1]
+
+    names = np.unique(speakers)
+    ways = [[name for name, bit in zip(names, bits, strict=True) if bit] for bits in itertools.product((0, 1), repeat=len(names))]
+    differences = np.array([measure(way) for way in ways])
+    assert pair.p_value == pytest.approx(np.mean(np.abs(differences) >= abs(measure([])) - 1e-12))
 
 
 def test_drops_are_differences_of_the_table(board):
