@@ -9,6 +9,7 @@ from torch import nn
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.interfaces import LayeredEncoder
 from ser_kd.distill.objective import Objective
+from ser_kd.losses.slots import check_layers_exist
 
 
 def connect_layers(objective: Objective, student: nn.Module, teachers: Mapping[str, nn.Module]) -> None:
@@ -68,13 +69,5 @@ def _request(model: nn.Module, layers: Iterable[int | None], who: str, term: str
     if not wanted:
         return
     encoder = _encoder_of(model, who, term)
-    there = encoder.layer_widths
-    missing = [layer for layer in wanted if layer not in there]
-    if missing:
-        raise ConfigError(
-            f"The {who} has no such hidden layer.",
-            expected=f"layers of the {who} among {', '.join(map(str, there))}",
-            got=f"layer {', '.join(map(str, missing))}, which '{term}' listens to",
-            remedy=f"correct the layers of objective.terms.{term}.loss",
-        )
+    check_layers_exist(who, wanted, encoder.layer_widths, f"the layers of objective.terms.{term}.loss")
     encoder.hidden_layers = tuple(sorted({*encoder.hidden_layers, *wanted}))

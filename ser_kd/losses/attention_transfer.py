@@ -6,13 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ser_kd.contracts.batch import SpeechBatch
-from ser_kd.contracts.errors import ConfigError, ShapeError
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
-from ser_kd.contracts.shapes import check_rank
 from ser_kd.functional.masking import resample_valid
 from ser_kd.functional.pairwise import normalize_rows
 from ser_kd.functional.softening import raise_precision
-from ser_kd.losses.slots import listen
+from ser_kd.losses.slots import check_same_clips, listen, take_frames
 
 
 class AttentionTransfer(nn.Module):
@@ -88,37 +87,15 @@ class AttentionTransfer(nn.Module):
         mine, student_is_heard = self._map(student, self.student_layer, "student")
         with torch.no_grad():
             theirs, teacher_is_heard = self._map(answers, self.teacher_layer, f"teacher '{self.teacher}'")
-        if len(mine) != len(theirs):
-            raise ShapeError(
-                "Student and teacher answer about different numbers of clips.",
-                expected=f"{len(mine)} clips, as the student",
-                got=f"{len(theirs)} clips of the teacher",
-                remedy="let both hear views of the same batch",
-            )
+        check_same_clips(len(mine), len(theirs))
         is_heard = student_is_heard & teacher_is_heard
         distances = (mine - theirs).square().sum(dim=1)
         return distances.masked_fill(~is_heard, 0.0).sum() / is_heard.sum().clamp_min(1)
 
     def _map(self, outputs: Outputs, layer: int | None, speaker: str) -> tuple[Tensor, Tensor]:
         """Give unit maps (B, K), and which clips have a valid frame (B,)."""
-        frames = outputs.frames if layer is None else outputs.hidden_states.get(layer)
-        if frames is None:
-            layers = f"layers {', '.join(map(str, sorted(outputs.hidden_states)))}" if outputs.hidden_states else "no layers"
-            raise ConfigError(
-                f"'attention_transfer' finds no {'frames' if layer is None else f'layer {layer}'} of the {speaker}.",
-                expected="a model that answers with frames" if layer is None else layers,
-                got="an embedding alone" if layer is None else f"layer {layer}",
-                remedy="choose an encoder with frames (TIM-Net has none), another layer, or an objective without attention_transfer",
-            )
-        check_rank(frames, 3, f"frames of the {speaker}", "(B, F, D)")
-        mask = outputs.mask_of(layer)
-        if mask is not None and mask.shape != frames.shape[:2]:
-            raise ShapeError(
-                f"Frames and mask of the {speaker} differ in size.",
-                expected=f"a mask {tuple(frames.shape[:2])}",
-                got=f"{tuple(mask.shape)}",
-                remedy="choose a layer with the frame rate of the mask",
-            )
+        remedy = "choose an encoder with frames (TIM-Net has none), another layer, or an objective without attention_transfer"
+        frames, mask = take_frames(outputs, layer, speaker, "attention_transfer", remedy)
         if mask is not None:  # before the square, whose gradient would turn a NaN behind the end into one of the loss
             frames = torch.where(mask.unsqueeze(-1), frames, torch.zeros((), dtype=frames.dtype, device=frames.device))
         energy = raise_precision(frames).square().mean(dim=2)  # (B, F)

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ser_kd.contracts.batch import SpeechBatch
-from ser_kd.contracts.errors import ConfigError, ShapeError
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
-from ser_kd.contracts.shapes import check_rank
 from ser_kd.functional.masking import clear_frames, masked_mean
 from ser_kd.functional.softening import raise_precision
-from ser_kd.losses.slots import listen
+from ser_kd.losses.slots import check_layers_exist, check_same_clips, listen, take_frames
 
 Distance = Literal["mse", "cosine", "l1"]
 _KEY = "objective.terms.multi_level.loss"
+_REMEDY = f"correct {_KEY}.layers, or let the encoder hand it out (hidden_layers)"
 
 
 class MultiLevel(nn.Module):
@@ -95,14 +95,7 @@ class MultiLevel(nn.Module):
         if isinstance(self.layers, str):
             self.pairs = _pair_layers(self.layers, max(student_widths), max(teacher_widths))
         for who, wanted, there in (("student", self.pairs, student_widths), ("teacher", self.pairs.values(), teacher_widths)):
-            missing = [layer for layer in wanted if layer not in there]
-            if missing:
-                raise ConfigError(
-                    f"The {who} has no such hidden layer.",
-                    expected=f"layers of the {who} among {', '.join(map(str, there))}",
-                    got=f"layer {', '.join(map(str, missing))} in {_KEY}.layers={self.pairs}",
-                    remedy=f"correct {_KEY}.layers (student layer: teacher layer), or set it to even or last",
-                )
+            check_layers_exist(who, wanted, there, f"{_KEY}.layers (student layer: teacher layer), or set it to even or last")
         widths = {mine: (student_widths[mine], teacher_widths[theirs]) for mine, theirs in self.pairs.items()}
         if self.make_adapter is not None:
             self.adapters = nn.ModuleDict({str(mine): self.make_adapter(*pair) for mine, pair in widths.items()})
@@ -139,15 +132,9 @@ class MultiLevel(nn.Module):
         return torch.stack(list(parts.values())).sum()
 
     def _compare(self, student: Outputs, mine: int, answers: Outputs, theirs: int) -> Tensor:
-        own, own_mask = _take_layer(student, mine, "student")
-        other, other_mask = _take_layer(answers, theirs, f"teacher '{self.teacher}'")
-        if len(own) != len(other):
-            raise ShapeError(
-                "Student and teacher answer about different numbers of clips.",
-                expected=f"{len(own)} clips, as the student",
-                got=f"{len(other)} clips of the teacher",
-                remedy="let both hear views of the same batch",
-            )
+        own, own_mask = take_frames(student, mine, "student", "multi_level", _REMEDY)
+        other, other_mask = take_frames(answers, theirs, f"teacher '{self.teacher}'", "multi_level", _REMEDY)
+        check_same_clips(len(own), len(other))
         own, other = clear_frames(raise_precision(own), own_mask), clear_frames(raise_precision(other.detach()), other_mask)
         if str(mine) in self.adapters:
             adapted = self.adapters[str(mine)](own, own_mask, other.shape[1], other_mask)
@@ -181,27 +168,6 @@ def _pair_layers(words: str, own: int, theirs: int) -> dict[int, int]:
             remedy=f"name the pairs, such as {_KEY}.layers={{{own}:{theirs}}}",
         )
     return {layer: layer * (theirs // own) for layer in range(1, own + 1)}
-
-
-def _take_layer(outputs: Outputs, layer: int, speaker: str) -> tuple[Tensor, Tensor | None]:
-    frames = outputs.hidden_states.get(layer)
-    if frames is None:
-        raise ConfigError(
-            f"'multi_level' finds no layer {layer} of the {speaker}.",
-            expected=f"layers {', '.join(map(str, sorted(outputs.hidden_states)))}" if outputs.hidden_states else "no layers",
-            got=f"layer {layer}",
-            remedy=f"correct {_KEY}.layers, or let the encoder hand it out (hidden_layers)",
-        )
-    check_rank(frames, 3, f"layer {layer} of the {speaker}", "(B, F, D)")
-    mask = outputs.mask_of(layer)
-    if mask is not None and mask.shape != frames.shape[:2]:
-        raise ShapeError(
-            f"Layer {layer} of the {speaker} and its mask differ in size.",
-            expected=f"a mask {tuple(frames.shape[:2])}",
-            got=f"{tuple(mask.shape)}",
-            remedy="let the encoder give the layer's own mask (hidden_masks)",
-        )
-    return frames, mask
 
 
 def _cut_to_valid(

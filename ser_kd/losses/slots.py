@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from torch import Tensor
 
 from ser_kd.contracts.errors import ConfigError, ShapeError
@@ -129,14 +131,84 @@ def take_teacher_embedding(teacher: TeacherAnswers | None, teacher_name: str, na
             remedy=f"set {term}.teacher to one of {', '.join(members)}",
         )
     embedding = take_embedding(answers, name, f"teacher '{teacher_name}'", term).detach()
-    if len(embedding) != clips:
+    check_same_clips(clips, len(embedding))
+    return embedding
+
+
+def take_frames(outputs: Outputs, layer: int | None, speaker: str, term: str, remedy: str) -> tuple[Tensor, Tensor | None]:
+    """Give frames of a layer and which of them are valid.
+
+    Args:
+        outputs: Of the student or a teacher.
+        layer: Number of a hidden state; None is the last ``frames``.
+        speaker: Whose they are, for messages.
+        term: Name of the term, for messages.
+        remedy: What to do where there are none.
+
+    Returns:
+        (B, F, D), and (B, F) bool or None where every frame is valid.
+
+    Raises:
+        ConfigError: If there are no such frames.
+        ShapeError: If they are not (B, F, D), or the mask is of another size.
+    """
+    frames = outputs.frames if layer is None else outputs.hidden_states.get(layer)
+    name = "frames" if layer is None else f"layer {layer}"
+    if frames is None:
+        layers = f"layers {', '.join(map(str, sorted(outputs.hidden_states)))}" if outputs.hidden_states else "no layers"
+        raise ConfigError(
+            f"'{term}' finds no {name} of the {speaker}.",
+            expected="a model that answers with frames" if layer is None else layers,
+            got="an embedding alone" if layer is None else name,
+            remedy=remedy,
+        )
+    check_rank(frames, 3, f"{name} of the {speaker}", "(B, F, D)")
+    mask = outputs.mask_of(layer)
+    if mask is not None and mask.shape != frames.shape[:2]:
+        raise ShapeError(
+            f"{name.capitalize()} and mask of the {speaker} differ in size.",
+            expected=f"a mask {tuple(frames.shape[:2])}",
+            got=f"{tuple(mask.shape)}",
+            remedy="choose a layer with the frame rate of the mask, or let the encoder give the layer's own mask (hidden_masks)",
+        )
+    return frames, mask
+
+
+def check_same_clips(student_clips: int, teacher_clips: int) -> None:
+    """Check that both answer about the same clips.
+
+    Raises:
+        ShapeError: If they are not as many.
+    """
+    if student_clips != teacher_clips:
         raise ShapeError(
             "Student and teacher answer about different numbers of clips.",
-            expected=f"{clips} clips, as the student",
-            got=f"{len(embedding)} clips of the teacher",
+            expected=f"{student_clips} clips, as the student",
+            got=f"{teacher_clips} clips of the teacher",
             remedy="let both hear views of the same batch",
         )
-    return embedding
+
+
+def check_layers_exist(who: str, wanted: Iterable[int], there: Collection[int], key: str) -> None:
+    """Check that a model has the hidden layers that a term wants.
+
+    Args:
+        who: ``student`` or ``teacher``.
+        wanted: Layers of the term.
+        there: Layers of the model.
+        key: Where they are configured.
+
+    Raises:
+        ConfigError: If one does not exist.
+    """
+    missing = [layer for layer in wanted if layer not in there]
+    if missing:
+        raise ConfigError(
+            f"The {who} has no such hidden layer.",
+            expected=f"layers of the {who} among {', '.join(map(str, there))}",
+            got=f"layer {', '.join(map(str, missing))}",
+            remedy=f"correct {key}",
+        )
 
 
 def _width(outputs: Outputs) -> str:
