@@ -107,7 +107,7 @@ class RunRecord:
         sample_rate_hz: Sample rate of the audio.
         epochs: ``run``, ``best`` (counted from 1), ``planned``.
         timings: Seconds by stage (``fit_s``, ``test_s``, ``epoch_s``).
-        objective: Weights, temperature and terms as configured.
+        objective: Weights, temperature and terms as configured; ``needs_teacher`` lists the terms that listened to a teacher.
         clips_left_out: Utterance id -> why it was not used.
         packages: Package -> version.
         hardware: Processor, cores, memory, accelerator.
@@ -153,6 +153,11 @@ class RunRecord:
     noise: dict[str, Any] = field(default_factory=dict)
     sweep: str = ""
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether a term of the objective listened to a teacher; one that lent its blocks alone, as a start, distilled nothing."""
+        return bool(self.teachers) and bool(self.objective.get("needs_teacher", True))
 
     def to_json(self) -> str:
         """Write the record as strict JSON; NaN becomes null."""

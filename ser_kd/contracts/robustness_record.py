@@ -73,6 +73,7 @@ class RobustnessRecord:
         speakers: N speakers.
         truth: N class indices.
         conditions: Those computed so far.
+        model_hash: Of the model file or checkpoint that answered: another one under the same name is judged anew.
         warnings: Whatever a reader must know to compare.
         packages: Package -> version.
         git_revision: As in ``RunRecord``.
@@ -104,6 +105,7 @@ class RobustnessRecord:
     speakers: list[str]
     truth: list[int]
     conditions: list[NoiseCondition] = field(default_factory=list)
+    model_hash: str = ""
     warnings: list[str] = field(default_factory=list)
     packages: dict[str, str] = field(default_factory=dict)
     git_revision: str | None = None

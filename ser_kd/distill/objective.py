@@ -76,8 +76,8 @@ class Objective(nn.Module):
                 got=", ".join(unknown),
                 remedy="rename the schedule",
             )
-        if temperature is not None and temperature <= 0:
-            raise ConfigError("Temperature must be positive.", expected="above 0", got=f"{temperature:g}", remedy="try 1 to 8")
+        if temperature is not None and not 0 < temperature < math.inf:
+            raise ConfigError("Temperature must be positive.", expected="a number above 0", got=f"{temperature:g}", remedy="try 1 to 8")
         chosen = {name: term for name, term in terms.items() if term is not None}
         if not chosen:
             raise ConfigError("The objective has no term.", expected="at least one loss", got="none", remedy="try objective=ce")
@@ -93,12 +93,12 @@ class Objective(nn.Module):
             )
         for name in self.losses:
             weight = self.weight_of(name, 0.0)
-            if weight < 0:
+            if not 0 <= weight < math.inf:
                 raise ConfigError(
-                    f"The weight of '{name}' is negative.",
-                    expected="0 or more",
+                    f"The weight of '{name}' is {'negative' if weight < 0 else 'no number'}.",
+                    expected="a number of 0 or more",
                     got=f"{self.weights[name]} = {weight:g}",
-                    remedy="set objective.alpha to a number in [0, 1]",
+                    remedy="correct what it is made of: objective.alpha lies in [0, 1], objective.beta and objective.gamma from 0 upward",
                 )
 
     def number(self, name: str, progress: float) -> float:
@@ -232,6 +232,7 @@ class Objective(nn.Module):
             "terms": dict(self.weights),
             **{name: number for name, number in self.numbers.items() if number is not None},
             **({"schedules": sorted(self.schedules)} if self.schedules else {}),
+            "needs_teacher": self.terms_needing_teacher(),
         }
 
 

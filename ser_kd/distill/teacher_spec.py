@@ -69,7 +69,9 @@ class TeacherSpec:
                     f"The teacher '{name}' is named {'twice' if named else 'nowhere'}.",
                     expected="its experiment or its run folder",
                     got=" and ".join(named) or "neither",
-                    remedy=f"give teacher.members.{name} one of the two",
+                    remedy=f"give teacher.members.{name} one of the two"
+                    if self.members
+                    else "set teacher.experiment=null beside teacher.run=FOLDER",
                 )
 
     @property

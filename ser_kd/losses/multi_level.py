@@ -57,7 +57,8 @@ class MultiLevel(nn.Module):
         super().__init__()
         if distance not in get_args(Distance):
             raise ConfigError("Unknown distance.", expected=", ".join(get_args(Distance)), got=str(distance), remedy=f"set {_KEY}.distance")
-        if (isinstance(layers, str) and layers not in ("even", "last")) or not layers:
+        named = [] if isinstance(layers, str) else [number for pair in layers.items() for number in pair]
+        if (isinstance(layers, str) and layers not in ("even", "last")) or not layers or not all(type(n) is int for n in named):
             raise ConfigError(
                 "Unknown pairs of layers.",
                 expected="even, last, or student layer: teacher layer, such as {1: 2, 2: 4}",
@@ -65,7 +66,7 @@ class MultiLevel(nn.Module):
                 remedy=f"set {_KEY}.layers=even",
             )
         self.layers = layers
-        self.pairs: dict[int, int] = {} if isinstance(layers, str) else {int(mine): int(theirs) for mine, theirs in layers.items()}
+        self.pairs: dict[int, int] = {} if isinstance(layers, str) else dict(layers)
         self.distance: Distance = distance
         self.teacher = teacher
         self.make_adapter = adapter
@@ -102,7 +103,7 @@ class MultiLevel(nn.Module):
             return
         for mine, (own, theirs) in widths.items():
             if own != theirs:
-                raise _needs_adapter(f"Layer {mine} of the student is as wide as no layer {self.pairs[mine]} of the teacher.", own, theirs)
+                raise _needs_adapter(f"Layer {mine} of the student and {self.pairs[mine]} of the teacher differ in width.", own, theirs)
 
     def forward(self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None) -> Tensor:
         """Compare the layers of the batch; ``sizes`` then holds each pair's part, by the student's layer.

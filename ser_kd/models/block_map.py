@@ -106,3 +106,23 @@ def choose_blocks(weights: Mapping[str, Tensor], stem: str, blocks: Sequence[int
         elif number in place:
             chosen[f"{stem}{place[number]}.{rest}"] = value
     return chosen
+
+
+def check_same_layout(ours: Mapping[str, object], theirs: Mapping[str, object]) -> None:
+    """Check what decides how blocks compute and does not show in the shapes of their weights.
+
+    Args:
+        ours: Key of the student's encoder -> value.
+        theirs: The same of the teacher's.
+
+    Raises:
+        ConfigError: If values differ.
+    """
+    other = [key for key in ours if ours[key] != theirs[key]]
+    if other:
+        raise ConfigError(
+            "The teacher's blocks would compute something else in this student.",
+            expected=", ".join(f"{key}={theirs[key]}" for key in other) + ", as the teacher",
+            got=", ".join(f"{key}={ours[key]}" for key in other),
+            remedy="; ".join(f"set student.encoder.{key}={theirs[key]}" for key in other) + ", or student.init_from=random",
+        )

@@ -90,7 +90,7 @@ class SpeechModel(nn.Module):
         self.classes = classes
         # A tuple keeps them out of the state dict: a transform learns nothing.
         self.feature_transforms = tuple(feature_transforms)
-        _check_start(self.encoder, init_from)
+        _check_start(self.encoder, init_from, layer_map)
         self.start = TeacherStart(layer_map, copy_head) if init_from == "teacher" else None
 
     def forward(self, inputs: ModelInput) -> Outputs:
@@ -172,7 +172,7 @@ def _finish(role: str, part: Part | None, **sizes: int | None) -> Any:
     return part(**{name: sizes[name] for name in asked})
 
 
-def _check_start(encoder: Any, init_from: str | None) -> None:
+def _check_start(encoder: Any, init_from: str | None, layer_map: LayerMap) -> None:
     """Check that the encoder starts as the model says."""
     has_weights = getattr(encoder, "weights", "random")  # an encoder without that key always starts at random
     fits = {None: has_weights != "teacher", "teacher": True}
@@ -182,6 +182,13 @@ def _check_start(encoder: Any, init_from: str | None) -> None:
             expected="init_from of null, pretrained, teacher or random, and pretrained only for an encoder that has such weights",
             got=f"init_from={init_from}, and {type(encoder).__name__} with weights={has_weights}",
             remedy="set student.init_from, and student.encoder.weights, where there is such a key, to the same",
+        )
+    if layer_map != "even" and has_weights == "random" and init_from != "teacher":
+        raise ConfigError(
+            "A map of blocks is given, and the student starts at random.",
+            expected="student.layer_map beside student.init_from=teacher (or pretrained)",
+            got=f"layer_map={layer_map}, init_from={init_from}",
+            remedy="set student.init_from=teacher and choose a teacher, or leave student.layer_map out",
         )
 
 

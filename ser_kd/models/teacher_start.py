@@ -58,7 +58,7 @@ class TeacherStart(nn.Module):
                 "The student is to start from its teacher's blocks, and nobody gave it any.",
                 expected="a finished run as its teacher, or a checkpoint of its own",
                 got="student.init_from=teacher without a teacher",
-                remedy="set teacher=finished_run teacher.experiment=NAME, or student.init_from=pretrained (or random)",
+                remedy="set teacher=finished_run teacher.experiment=NAME, or student.init_from=random (pretrained where there are weights)",
             )
 
 
@@ -91,7 +91,7 @@ def start_from_teacher(student: nn.Module, teachers: Sequence[nn.Module]) -> str
             "A student starts from one teacher.",
             expected="one finished run (teacher=finished_run teacher.experiment=NAME, or teacher.run=FOLDER)",
             got=f"{len(teachers)} teachers",
-            remedy="choose one, or set student.init_from=pretrained (or random)",
+            remedy="choose one, or set student.init_from=random (or pretrained where there are such weights)",
         )
     own, other = getattr(student, "encoder", None), getattr(teachers[0], "encoder", None)
     if not isinstance(own, BlockwiseEncoder):

@@ -111,9 +111,10 @@ def name_role(record: RunRecord, taught: frozenset[str]) -> str:
         taught: Experiments that other runs name as their teacher.
 
     Returns:
-        A key of ``ROLES``. Whoever had a teacher is distilled, even where it teaches others in turn.
+        A key of ``ROLES``. Whoever listened to a teacher is distilled, even where it teaches others in turn; a student that only started
+        from a teacher's blocks is alone.
     """
-    if record.teachers:
+    if record.is_distilled:
         return "distilled"
     variant = record.experiment.rpartition("/")[2]
     return "teacher" if record.experiment in taught or variant.startswith("teacher") else "alone"

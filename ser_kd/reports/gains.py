@@ -43,16 +43,16 @@ class Gain:
 def find_gains(board: ProtocolBoard, *, resamples: int = RESAMPLES) -> list[Gain]:
     """Compare every distilled student with its sister on the folds both ran.
 
-    The sister is the student alone of the same paper with the same parameter counts; of several, the one that is best on
-    validation, never on test. Without a sister, or where the clips differ, there is no gain to tell.
+    The sister is the student alone of the same paper with the same parameter counts. Of several, those that had the same teachers (and
+    took no more than its blocks to start from) come first, then the one that is best on validation, never on test. Without a sister, or
+    where the clips differ, there is no gain to tell.
     """
     gains = []
     for row in board.rows:
         if row.role != "distilled":
             continue
-        sister = choose_by_validation(
-            [other for other in board.rows if other.role == "alone" and other.paper == row.paper and other.parameters == row.parameters]
-        )
+        alike = [other for other in board.rows if other.role == "alone" and other.paper == row.paper and other.parameters == row.parameters]
+        sister = choose_by_validation([other for other in alike if _name_teachers(other) == _name_teachers(row)] or alike)
         folds = tuple(sorted(set(row.folds) & set(sister.folds))) if sister else ()
         if sister is None or not folds:
             continue
@@ -86,6 +86,10 @@ def choose_by_validation(rows: list[SystemRow]) -> SystemRow | None:
     if not rows:
         return None
     return max(rows, key=lambda row: -math.inf if math.isnan(row.validation_ua) else row.validation_ua)
+
+
+def _name_teachers(row: SystemRow) -> set[str | None]:
+    return {teacher.identity for entry in row.runs for teacher in entry.record.teachers}
 
 
 def _take_folds(row: SystemRow, folds: tuple[int, ...]) -> tuple[Answers, ...]:

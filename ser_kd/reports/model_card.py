@@ -133,13 +133,14 @@ def hide_folders(command: str) -> str:
 
 def _make_head(run: RunRecord) -> str:
     lines = ["---", "library_name: onnx", "license: other", "pipeline_tag: audio-classification", "tags:", "- speech-emotion-recognition"]
-    lines += ["- knowledge-distillation"] if run.teachers else []
+    lines += ["- knowledge-distillation"] if run.is_distilled else []
     return "\n".join([*lines, "- ser_kd", "---"])
 
 
 def _describe(run: RunRecord, names: Sequence[str]) -> str:
     taught = list(dict.fromkeys(teacher.experiment or teacher.name for teacher in run.teachers))
-    origin = f"distilled from {len(run.teachers)} model(s) ({', '.join(taught)})" if taught else "trained without a teacher"
+    verb = "distilled from" if run.is_distilled else "started from blocks of"
+    origin = f"{verb} {len(run.teachers)} model(s) ({', '.join(taught)})" if taught else "trained without a teacher"
     size = f"{run.parameters['total']:,} parameters, running statistics included" if "total" in run.parameters else "size not recorded"
     macs = ""
     if run.multiply_accumulates and run.input_samples:

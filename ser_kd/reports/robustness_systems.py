@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -77,6 +77,7 @@ class RobustnessBoard:
         teacher: With whom students are compared; None where nobody is known as such.
         resamples: Behind each interval.
         notes: What a reader must know.
+        apart: What tells it from a board of the same noises and clips; empty where there is none.
     """
 
     systems: tuple[RobustSystem, ...]
@@ -85,6 +86,7 @@ class RobustnessBoard:
     teacher: RobustSystem | None
     resamples: int
     notes: tuple[str, ...]
+    apart: str = ""
 
     @property
     def first(self) -> RobustnessRecord:
@@ -94,7 +96,7 @@ class RobustnessBoard:
     @property
     def title(self) -> str:
         """Its heading."""
-        return f"Noise of {self.first.noise.get('corpus', 'noise')} on {self.first.corpus}, {self.first.protocol}"
+        return f"Noise of {self.first.noise.get('corpus', 'noise')} on {self.first.corpus}, {self.first.protocol}{self.apart}"
 
     @property
     def key(self) -> str:
@@ -127,7 +129,9 @@ def gather_boards(records: Sequence[RobustnessRecord], *, teacher: str | None = 
     for record in records:
         if record.conditions:
             apart.setdefault((record.fingerprint, _find_setting(record)), []).append(record)
-    return [_gather_board(group, teacher, resamples) for _, group in sorted(apart.items())]
+    boards = [_gather_board(group, teacher, resamples) for _, group in sorted(apart.items())]
+    titles = [board.title for board in boards]
+    return [replace(board, apart=f", setting {board.first.setting}") if titles.count(board.title) > 1 else board for board in boards]
 
 
 def _find_setting(record: RobustnessRecord) -> str:

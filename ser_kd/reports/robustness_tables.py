@@ -87,7 +87,8 @@ def tabulate_systems(board: RobustnessBoard, noise: str | None, published: Seque
         values = [cells.get(f"{ratio:g}", math.nan) for ratio in rising] + ([cells.get(CLEAN, math.nan)] if ends else [])
         if any(not math.isnan(value) for value in values):
             rows.append((f"published: {model}", NOTHING, *map(format_share, values)))
-    title = f"UA, mean over {', '.join(board.noises)}" if noise is None else f"UA, noise {noise}"
+    title = f"UA, mean over {', '.join(board.noises)}" if board.noises else "UA on clean speech"
+    title = title if noise is None else f"UA, noise {noise}"
     return Table(tuple(columns), tuple(rows), (), title)
 
 
@@ -112,7 +113,9 @@ def tabulate_ratios(board: RobustnessBoard, baseline: RobustSystem, model: Robus
         rows.append(("mean", *map(format_share, means)))
     over = ", ".join(f"{ratio:g}" for ratio in sorted(averaged))
     gain = _mean([model.value((noise, x)) - baseline.value((noise, x)) for noise in board.noises for x in averaged])
-    notes = [f"The mean row is over {over} dB, the ratios of the literature."] if averaged else []
+    all_five = len(averaged) == len(_PAPER_RATIOS)
+    which = "the ratios of the literature" if all_five else "those of the literature's five ratios that were judged"
+    notes = [f"The mean row is over {over} dB, {which}."] if averaged else []
     notes += [f"Average gain of the model: {format_points(gain)} points."] if averaged and not math.isnan(gain) else []
     return Table(tuple(columns), tuple(rows), tuple(notes), f"UA, baseline {baseline.name}, model {model.name}")
 
@@ -144,7 +147,7 @@ def tabulate_passing(board: RobustnessBoard) -> Table | None:
             told = NOTHING if found is None else found.describe()
             both = (board.teacher.value((CLEAN, None)), system.value((CLEAN, None)))
             rows.append((system.name, noises[0] if len(noises) == 1 else "mean of all", told, format_points(both[1] - both[0])))
-    columns = (Column("system"), Column("noise"), Column("better than the teacher"), Column("on clean speech", "right"))
+    columns = (Column("system"), Column("noise"), Column("better than the teacher"), Column("clean, points", "right"))
     notes = (
         "Crossings lie on straight lines between the ratios that were measured, within which alone 'everywhere' and 'never' hold. The "
         "interval is over resamples with the same verdict, and does not know what lies between the ratios.",

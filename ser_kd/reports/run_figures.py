@@ -38,7 +38,7 @@ def write_run_figures(folder: Path, record: RunRecord) -> list[Path]:
 def draw_run_figures(record: RunRecord, predictions: pd.DataFrame | None, curves: pd.DataFrame | None) -> dict[str, Figure]:
     """Draw the figures of one run; file name without suffix -> figure."""
     classes = record.protocol.classes
-    role = "distilled" if record.teachers else "alone"
+    role = "distilled" if record.is_distilled else "alone"
     roles = {"student": role, "teacher": "teacher"}
     figures: dict[str, Figure] = {}
     for split, counts in record.confusion.items():

@@ -99,7 +99,7 @@ def nothing_to_fill(place: str, got: str, catalog: Catalog) -> ConfigError:
         f"'{place}' is empty, so its keys cannot be set.",
         expected=f"{place}= one of {join_names(catalog.options(place))}",
         got=got,
-        remedy=f"choose a {place} first, or leave the key out",
+        remedy=f"choose the group {place} first, or leave the key out",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -64,6 +65,8 @@ def check_config(
     content = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
     check = _Check(GIVEN_BY_TASKS if late is None else late, read_schema() if schema is None else schema)
     check.visit(content, "")
+    for place in _find_nan(content, ""):
+        check.add(f"'{place}' is no number.", "a number", "nan", f"correct {place}")
     for key in ("fold", "seed"):
         number = content.get(key) if isinstance(content, Mapping) else None
         if isinstance(number, int) and number < 0:
@@ -152,6 +155,18 @@ class _Check:
 
     def add(self, problem: str, expected: str, got: str, remedy: str) -> None:
         self.faults.append(ConfigError(problem, expected=expected, got=got, remedy=remedy))
+
+
+def _find_nan(value: Any, place: str) -> Iterator[str]:
+    """Give the places of numbers that are none: every comparison with them is false, so range checks would let them through."""
+    if isinstance(value, float) and math.isnan(value):
+        yield place
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _find_nan(part, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, (list, tuple)):
+        for number, part in enumerate(value):
+            yield from _find_nan(part, f"{place}[{number}]")
 
 
 def _is_kind(value: Any, kind: str) -> bool:

@@ -15,6 +15,7 @@ from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.dataset import SpeechClip
 from ser_kd.data.noise_corpora.noise_corpus import NoiseCorpus
 from ser_kd.functional.keyed_random import hash_text
+from ser_kd.tasks.noise import check_silences
 from ser_kd.transforms.background_noise import BackgroundNoise, Level
 
 _CLIPS_AT_ONCE = 16
@@ -66,7 +67,7 @@ class NoisyClips:
             yield clips, batch if mix is None else mix(batch)
 
     def check_audible(self) -> None:
-        """Check that every test clip has a level, before anything is computed.
+        """Check that every test clip and every stretch of noise has a level, before anything is computed.
 
         Raises:
             DataError: If some are silent; all are named.
@@ -79,3 +80,5 @@ class NoisyClips:
                 got=", ".join(silent[:10]) + (f"; and {len(silent) - 10} more" if len(silent) > 10 else ""),
                 remedy="leave these clips out of the corpus",
             )
+        shortest = min(self.dataset.audio.length_of(utterance.id) for utterance in self.dataset.utterances)
+        check_silences(self.noise.bank("test"), shortest)

@@ -15,6 +15,7 @@ from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.faults import raise_faults
 from ser_kd.runtime.validation import check_config
+from ser_kd.storage.atomic import check_writable
 
 if TYPE_CHECKING:
     from ser_kd.data.datamodule import SpeechDataModule
@@ -47,9 +48,12 @@ def run(arguments: list[str]) -> int:
     from ser_kd.tasks.robustness_systems import find_robustness_systems
 
     build(config.noise)  # an unknown type is told before anything is read
+    if config.enhancement is not None:
+        build(config.enhancement)
     systems = find_robustness_systems(
         [*([config.run] if config.run else []), *config.runs], _list(config.model), config.compare_with, config.enhancement is not None
     )
+    check_writable(Path(config.out))
     records = [record for fold in _by_fold(systems) for record in _judge_fold(fold, config, command)]
     from ser_kd.reports.robustness_tables import render_summary
     from ser_kd.runtime.paths import find_experiment_roots
@@ -110,7 +114,9 @@ def _judge_fold(systems: Sequence[RobustnessSystem], config: DictConfig, command
 
     first = systems[0]
     moved = {name: value for name, value in config.corpus.items() if value is not None}
-    data = open_run_data(first.run, first.config, moved, config.paths.cache)
+    # babble and the enhancement are of all training speakers, whomever a run withheld: the noise is the same for every run of the fold
+    whole = DictConfig(OmegaConf.merge(first.config, {"datamodule": {"withhold": None}}))
+    data = open_run_data(first.run, whole, moved, config.paths.cache)
     noise = prepare_noise(OmegaConf.merge(config.noise, {"sample_rate_hz": data.sample_rate_hz}), data)
     clips = NoisyClips(data, noise, config.level, config.noise_seed)
     clips.check_audible()
@@ -171,7 +177,7 @@ def _open_record(system: RobustnessSystem, config: DictConfig, data: SpeechDataM
     """Read a system's record of this setting, or begin one."""
     from ser_kd.runtime.environment import git_revision, installed_packages
     from ser_kd.runtime.recording import name_folders_by_content
-    from ser_kd.storage.hashing import hash_data
+    from ser_kd.storage.hashing import hash_data, hash_file
 
     node: Any = OmegaConf.to_container(config.noise, resolve=True)
     # which types are asked for and which training may hear changes no stretch of a type
@@ -198,18 +204,21 @@ def _open_record(system: RobustnessSystem, config: DictConfig, data: SpeechDataM
         kind="run" if system.file is None else "file", precision=precision, checkpoint=config.checkpoint,
         enhancement=enhancement, enhancement_setting=enhancement_setting, corpus=run.corpus, protocol=protocol.name,
         fingerprint=protocol.fingerprint, classes=list(protocol.classes),
-        teachers=[teacher.identity for teacher in run.teachers if teacher.identity], distilled=bool(run.teachers),
-        noise=noise.describe(), setting=setting, level=config.level, noise_seed=config.noise_seed, heard=_tell_heard(run, noise),
+        teachers=[teacher.identity for teacher in run.teachers if teacher.identity], distilled=system.is_distilled,
+        noise=noise.describe(), setting=setting, level=config.level, noise_seed=config.noise_seed,
+        heard={} if system.is_borrowed else _tell_heard(run, noise),
         ids=[u.id for u in test], speakers=[u.speaker for u in test], truth=list(dataset.class_indices),
-        warnings=_find_unnamed_noise(system), packages=installed_packages(), git_revision=git_revision(Path(__file__).parent),
+        model_hash=hash_file(weights) if (weights := system.find_weights(config.checkpoint)).is_file() else "",
+        warnings=[*protocol.warnings, *_find_unnamed_noise(system)], packages=installed_packages(),
+        git_revision=git_revision(Path(__file__).parent),
     )  # fmt: skip
     if path.is_file():
         kept = RobustnessRecord.from_json(path.read_text(encoding="utf-8"), str(path))
-        if (kept.ids, kept.truth, kept.identity) == (fresh.ids, fresh.truth, fresh.identity):
+        if all(getattr(kept, part) == getattr(fresh, part) for part in ("ids", "truth", "identity", "model_hash")):
             fresh.conditions = kept.conditions
             fresh.warnings = list(dict.fromkeys([*fresh.warnings, *kept.warnings]))
             return fresh, path
-        console.warn(f"{path} is of other clips or another run and is made again")
+        console.warn(f"{path} is of other clips or of another model and is made again")
     return fresh, path
 
 
@@ -227,6 +236,8 @@ def _tell_heard(run: Any, noise: NoiseCorpus) -> dict[str, str]:
 
 def _find_unnamed_noise(system: RobustnessSystem) -> list[str]:
     views = str(OmegaConf.to_container(system.config.get("views") or OmegaConf.create({}), resolve=False))
+    if system.is_borrowed:
+        return ["a model file away from its run does not tell what noises its training heard"]
     if "BackgroundNoise" in views and not system.run.noise:
         return ["training heard noises of its views' own, which the record does not name: types marked 'never' may have been among them"]
     return []

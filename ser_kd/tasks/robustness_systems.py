@@ -37,6 +37,7 @@ class RobustnessSystem:
         config: Its configuration.
         file: What the model file says about itself; None for a run.
         is_enhanced: Whether the enhancement stands before it.
+        is_borrowed: Whether the run is not the file's own, and lends it no more than its clips.
     """
 
     source: Path
@@ -45,11 +46,25 @@ class RobustnessSystem:
     config: DictConfig
     file: ModelMetadata | None = None
     is_enhanced: bool = False
+    is_borrowed: bool = False
 
     @property
     def place(self) -> Path:
         """The folder that holds its records."""
         return self.folder if self.file is None else self.source.parent
+
+    @property
+    def is_distilled(self) -> bool:
+        """Whether it learnt from a teacher."""
+        return bool(self.file.teachers) if self.file is not None and self.is_borrowed else self.run.is_distilled
+
+    def find_weights(self, checkpoint: str) -> Path:
+        """Give the file that holds what it learnt.
+
+        Args:
+            checkpoint: Of a run: ``best`` or ``last``.
+        """
+        return self.source if self.file is not None else self.folder / "checkpoints" / f"{checkpoint}.ckpt"
 
     def load(self, checkpoint: str, device: torch.device) -> Answer:
         """Load the model.
@@ -121,8 +136,8 @@ def _find_file(path: Path, runs: Sequence[RobustnessSystem]) -> RobustnessSystem
         return RobustnessSystem(path.expanduser(), own, read_finished_run(own), read_run_config(own), told)
     for system in runs:
         if (system.run.protocol.fingerprint, system.run.protocol.fold) == (told.protocol_fingerprint, told.fold):
-            run = replace(system.run, experiment=told.experiment, identity=told.identity, seed=told.seed, metrics={}, teachers=[])
-            return RobustnessSystem(path.expanduser(), system.folder, run, system.config, told)
+            run = replace(system.run, experiment=told.experiment, identity=told.identity, seed=told.seed, metrics={}, teachers=[], noise={})
+            return RobustnessSystem(path.expanduser(), system.folder, run, system.config, told, is_borrowed=True)
     raise ConfigError(
         "It is not known which clips this model file may be judged on.",
         expected="a file in the folder export/ of its run, or beside it run=… of the same protocol and fold",

@@ -156,7 +156,7 @@ def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed:
             f"The teacher '{experiment}' was trained in several configurations.",
             expected="one, or the choice of one",
             got=shown,
-            remedy="name one of these folders: teacher.run=FOLDER (of a member: teacher.members.NAME.run=FOLDER)",
+            remedy="name one of these folders: teacher.experiment=null teacher.run=FOLDER (of a member: teacher.members.NAME.… for both)",
         )
     return min(fitting, key=lambda pair: (pair[1].seed != seed, pair[1].seed))[0]
 

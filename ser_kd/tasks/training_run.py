@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +170,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     noise = None if config.get("noise") is None else prepare_training_noise(config.noise, data)
     teacher = None
     if spec is not None:
-        corpus_words = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
+        corpus_words = _list_corpus_words(config, command)
         teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.batch_scope == "process":
@@ -178,6 +179,15 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
     return TrainingRun(config, experiment, command, data, teacher, identity, folder, noise=noise)
+
+
+def _list_corpus_words(config: DictConfig, command: str) -> list[str]:
+    """List the words that let another training meet the same corpus, protocol and scale."""
+    groups = ("corpus", "protocol", "scale")
+    chosen = [word for word in shlex.split(command) if word.partition("=")[0].partition(".")[0] in groups]
+    places = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
+    told = {word.partition("=")[0] for word in chosen}
+    return [*chosen, *(word for word in places if word.partition("=")[0] not in told)]
 
 
 def _check_averaging(config: DictConfig) -> None:

@@ -206,7 +206,7 @@ class _Reading:
             )
         if self.faults:
             raise DataError(
-                f"{len(self.faults)} lines of IEMOCAP's evaluations cannot be used.",
+                f"{len(self.faults)} line{'s' if len(self.faults) > 1 else ''} of IEMOCAP's evaluations cannot be used.",
                 expected=f"[start - end]  turn  emotion  [valence, arousal, dominance] with an emotion of {', '.join(EMOTIONS)} and "
                 f"values of {SCALE.low:g} to {SCALE.high:g}",
                 got=_name_some(self.faults),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,10 @@ class NoiseBank(HeldClips):
         return [samples[start : start + size] for start, size in zip(starts.tolist(), lengths.tolist(), strict=True)]
 
 
+MINIMUM_PART_S = 0.01
+"""A part shorter than this would be a click that goes round."""
+
+
 class NoiseCorpus(ABC):
     """Noises of named types, split so that no stretch of the test was heard in training.
 
@@ -122,8 +127,10 @@ class NoiseCorpus(ABC):
                 got=f"noise_split={noise_split}",
                 remedy="set noise.noise_split=time: the noise of the test is then never heard in training",
             )
-        if guard_s < 0.0:
-            raise ConfigError("The guard is negative.", expected="guard_s >= 0", got=f"{guard_s:g}", remedy="1 second is usual")
+        if not 0.0 <= guard_s < math.inf:
+            raise ConfigError(
+                "The guard is negative or no number.", expected="guard_s >= 0", got=f"{guard_s:g}", remedy="1 second is usual"
+            )
         if not self.heard_types:
             raise ConfigError(
                 f"No type of noise is left for training with '{self.name}'.",
@@ -221,6 +228,13 @@ class NoiseCorpus(ABC):
     def _cut(self, noise_type: str, recording: str, whole: Tensor, share: tuple[float, float]) -> tuple[NoisePart, Tensor]:
         first, end = cut_share(len(whole), share, self.guard_s, self.sample_rate_hz)
         part = NoisePart(noise_type, recording, first / self.sample_rate_hz, end / self.sample_rate_hz)
+        if end - first < MINIMUM_PART_S * self.sample_rate_hz:
+            raise DataError(
+                "A noise is too short to be cut into parts for training, validation and test.",
+                expected=f"parts of at least {MINIMUM_PART_S:g} s",
+                got=f"{recording}: {end - first} samples of {len(whole)}",
+                remedy="leave this recording out, or give longer ones",
+            )
         if not bool(whole[first:end].any()):
             raise DataError(
                 "A noise is silent, which has no ratio to speech.",

@@ -57,7 +57,8 @@ class NoiseAudit:
                 parts = [part for part in self.parts[split] if part.type == noise_type]
                 seconds = sum(part.end_s - part.start_s for part in parts)
                 if len(parts) == 1:
-                    told.append(f"{split} {parts[0].start_s:.1f} to {parts[0].end_s:.1f} s")
+                    where = "" if parts[0].source == noise_type else f"{parts[0].source}, "
+                    told.append(f"{split} {where}{parts[0].start_s:.1f} to {parts[0].end_s:.1f} s")
                 else:
                     told.append(f"{split} {len(parts)} recordings, {seconds:.1f} s" if parts else f"{split} never")
             lines.append(f"noise {noise_type}: {'; '.join(told)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -67,7 +68,7 @@ class SyntheticNoise(TrackCorpus):
         sample_rate_hz: int = 16_000,
     ) -> None:
         super().__init__(TYPES, types, held_out, noise_split, guard_s, sample_rate_hz)
-        if duration_s < 10.0 or talkers < 1 or colour not in COLOURS:
+        if not 10.0 <= duration_s < math.inf or talkers < 1 or colour not in COLOURS:
             raise ConfigError(
                 "These noises cannot be made.",
                 expected=f"duration_s >= 10, talkers >= 1, colour {' or '.join(COLOURS)}",
@@ -97,7 +98,8 @@ class SyntheticNoise(TrackCorpus):
             ConfigError: If babble is asked for before there is speech.
             DataError: If the speech is too little or silent.
         """
-        key = hash_text("synthetic noise", self.seed, noise_type)
+        # length and rate belong to the key: else the test part of a short track would be seconds of the training part of a longer one
+        key = hash_text("synthetic noise", self.seed, noise_type, self.samples, self.sample_rate_hz)
         if noise_type == "babble":
             return self._make_babble(key)
         if noise_type == "stationary":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Encoded, Features
-from ser_kd.models.block_map import LayerMap, choose_blocks, choose_hidden_layers, choose_layer_map
+from ser_kd.models.block_map import LayerMap, check_same_layout, choose_blocks, choose_hidden_layers, choose_layer_map
 from ser_kd.models.layers.masked_batch_norm import MaskedBatchNorm
 from ser_kd.models.layers.valid_frames import take_frames
 from ser_kd.models.pretrained import fit_weights
@@ -134,6 +134,7 @@ class SpectrogramResnet(nn.Module):
                 got=f"SpectrogramResnet of widths {list(other.widths)}" if isinstance(other, SpectrogramResnet) else type(other).__name__,
                 remedy="choose a teacher with the student's kind of encoder and its widths, or student.init_from=random",
             )
+        check_same_layout(*({"stem_stride": net.stem_stride, "max_pool": net.max_pool is not None} for net in (self, other)))
         chosen = self._spread(other) if layer_map == "even" else layer_map
         chosen = choose_layer_map(chosen, len(self.blocks), len(other.blocks), "teacher")
         part = choose_blocks(other.state_dict(), "blocks.", chosen, len(other.blocks), "the teacher")

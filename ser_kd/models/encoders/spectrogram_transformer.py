@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Encoded, Features
 from ser_kd.functional.masking import clear_frames
-from ser_kd.models.block_map import LayerMap, choose_blocks, choose_hidden_layers, choose_layer_map
+from ser_kd.models.block_map import LayerMap, check_same_layout, choose_blocks, choose_hidden_layers, choose_layer_map
 from ser_kd.models.layers.transformer_block import TransformerBlock
 from ser_kd.models.layers.valid_frames import take_frames
 from ser_kd.models.pretrained import fit_weights
@@ -64,6 +64,7 @@ class SpectrogramTransformer(nn.Module):
             )
         self.input_width = input_width
         self.width = width
+        self.heads = heads
         self.patch_frames = patch_frames
         self.hidden_layers = choose_hidden_layers(hidden_layers, layers)
         self.projection = nn.Linear(patch_frames * input_width, width)
@@ -97,6 +98,7 @@ class SpectrogramTransformer(nn.Module):
                 got=type(other).__name__,
                 remedy="choose a teacher with the student's kind of encoder, or student.init_from=random",
             )
+        check_same_layout(*({"heads": net.heads, "patch_frames": net.patch_frames} for net in (self, other)))
         chosen = choose_layer_map(layer_map, len(self.blocks), len(other.blocks), "teacher")
         fit_weights(self, choose_blocks(other.state_dict(), "blocks.", chosen, len(other.blocks), "the teacher"), "the teacher")
         return chosen

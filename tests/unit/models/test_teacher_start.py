@@ -69,6 +69,11 @@ def test_a_start_that_cannot_be_is_refused():
         start_from_teacher(make(init_from="teacher", layer_map=[2, 5]), [make(4)])
 
 
+def test_a_map_of_blocks_without_a_start_is_refused():
+    with pytest.raises(ConfigError, match="the student starts at random"):
+        make(layer_map=[2, 4])
+
+
 @pytest.mark.parametrize("start", ["pretrained", "hub"])
 def test_an_encoder_without_weights_elsewhere_starts_from_none(start):
     with pytest.raises(ConfigError, match="does not start as init_from says"):

@@ -82,6 +82,14 @@ def test_roles():
     assert role(FakeRun("paper/teacher_scratch", teacher="paper/other"), ["paper/teacher_scratch"]) == "distilled"
 
 
+def test_a_teacher_that_lent_its_blocks_alone_distilled_nothing():
+    run = FakeRun("paper/student_from_teacher", teacher="paper/teacher")
+    record = make_record(run, make_predictions(run))
+    for needs, role in (([], "alone"), (["soft_targets"], "distilled")):
+        record.objective["needs_teacher"] = needs
+        assert name_role(record, frozenset()) == role
+
+
 def test_a_teacher_without_a_run_is_told_from_its_students(tmp_path):
     folder = write_run(tmp_path, TRIO[2])
     (board,) = boards_of(tmp_path)

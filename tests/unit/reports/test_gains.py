@@ -45,6 +45,13 @@ def test_the_sister_has_the_same_parameters_and_the_best_validation(runs_root):
     assert gain.alone.identity == "99"
 
 
+def test_a_sister_that_started_from_the_same_teacher_comes_first(runs_root):
+    alike = write_run(runs_root, replace(TRIO[2], experiment="wav_to_mfcc/from_teacher", identity="99", skill=0.5))
+    change_record(alike, objective={"needs_teacher": []}, metrics={"test/ua": 0.5, "validation/ua": 0.01})
+    (gain,) = find_gains(board_of(runs_root), resamples=100)
+    assert gain.alone.identity == "99"
+
+
 def test_no_sister_no_gain(runs_root):
     for path in runs_root.glob("wav_to_mfcc/student/**/predictions.csv"):
         path.unlink()

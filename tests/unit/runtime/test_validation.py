@@ -173,6 +173,7 @@ def test_every_shipped_experiment_composes_and_fits_its_signatures(root, experim
         ("+trainer.logger=true", "filled in by the program"),
         ("protocol.validation=nxt_fold", "did you mean 'next_fold'?"),
         ("optimizer.lr='0.1'", "write optimizer.lr=0.1, without quotes"),
+        ("optimizer.lr=nan", "'optimizer.lr' is no number."),
         ("datamodule.padding=centre", "did you mean 'center'?"),
     ],
 )

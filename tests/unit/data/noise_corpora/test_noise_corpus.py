@@ -71,6 +71,11 @@ def test_what_cannot_be_chosen_is_told(make_counting):
         make_counting(guard_s=-1.0)
 
 
+def test_a_click_is_too_short_to_be_cut(make_counting):
+    with pytest.raises(DataError, match="too short to be cut"):
+        make_counting({"hum": torch.ones(3)}, sample_rate_hz=16_000).bank("test")
+
+
 def test_a_silent_part_is_no_noise(make_counting):
     track = torch.ones(1000)
     track[700:] = 0.0

@@ -42,8 +42,14 @@ def test_the_seed_alone_decides(tracks):
     assert abs(np.corrcoef(again, other)[0, 1]) < 0.05
 
 
+def test_seconds_of_the_test_are_in_no_track_of_another_length(tracks):
+    longer = SyntheticNoise(types=["engine"], duration_s=60.0).bank("train").clips()[0].numpy()
+    size = min(len(longer), len(tracks["engine"]))
+    assert abs(np.corrcoef(longer[:size], tracks["engine"][:size])[0, 1]) < 0.2
+
+
 def test_the_engine_has_lines_at_multiples_of_its_fundamental(tracks):
-    phase = engine_phase(hash_text("synthetic noise", 0, "engine"), len(tracks["engine"]), RATE_HZ)
+    phase = engine_phase(hash_text("synthetic noise", 0, "engine", len(tracks["engine"]), RATE_HZ), len(tracks["engine"]), RATE_HZ)
     speed_hz = np.diff(phase) * RATE_HZ / (2 * np.pi)
     assert 0.9 * FUNDAMENTAL_HZ - 1e-6 <= speed_hz.min() < speed_hz.max() <= 1.1 * FUNDAMENTAL_HZ + 1e-6
     assert speed_hz.max() - speed_hz.min() > 1.0
@@ -156,7 +162,7 @@ def test_babble_without_speech_is_refused():
     assert not SyntheticNoise(types=["engine"]).needs_speech
 
 
-@pytest.mark.parametrize("words", [{"duration_s": 1.0}, {"talkers": 0}, {"colour": "brown"}])
+@pytest.mark.parametrize("words", [{"duration_s": 1.0}, {"duration_s": float("nan")}, {"talkers": 0}, {"colour": "brown"}])
 def test_noises_that_cannot_be_made_are_refused(words):
     with pytest.raises(ConfigError, match="cannot be made"):
         SyntheticNoise(**words)

@@ -43,8 +43,10 @@ def test_two_of_four_blocks_start_bit_for_bit_as_the_teachers():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="Only a network of the same kind"):
         SpectrogramTransformer(5, **SMALL).copy_blocks(SpectrogramResnet(5), "even")
+    with pytest.raises(ConfigError, match=r"(?s)compute something else.*heads=2, as the teacher"):
+        SpectrogramTransformer(5, width=8, heads=1).copy_blocks(SpectrogramTransformer(5, width=8, heads=2), "even")
     with pytest.raises(DataError, match="of another shape"):
-        SpectrogramTransformer(5, **SMALL, layers=2).copy_blocks(SpectrogramTransformer(5, width=16, layers=4), "even")
+        SpectrogramTransformer(5, **SMALL, layers=2).copy_blocks(SpectrogramTransformer(5, **{**SMALL, "width": 16}, layers=4), "even")
     with pytest.raises(ConfigError, match="cannot be built"):
         SpectrogramTransformer(5, layers=0)
     with pytest.raises(ConfigError, match="heads that divide"):
