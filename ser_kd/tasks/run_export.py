@@ -105,8 +105,6 @@ def export_run(request: ExportRequest) -> ExportRecord:
     console.note("asking the trained model about validation and test")
     temperature, clips = _judge_in_torch(model, data, request.calibrate, record)
     _check_own_score(run_record, record, clips)
-    if run_record.protocol.targets == "both":
-        record.notes.append("the files answer with classes: arousal, dominance and valence of this run are not exported")
     graph = SpeechGraph(model, FittedClip(data.clip_samples, data.padding), temperature)
     console.note("exporting")
     exported = export_graph(graph, window)
@@ -182,6 +180,8 @@ def _fit_temperature(model: SpeechModel, data: SpeechDataModule, record: ExportR
 
 def _check_own_score(run_record: RunRecord, record: ExportRecord, clips: JudgedClips) -> None:
     """Warn where the trained model no longer scores what its record says."""
+    if run_record.protocol.targets == "both":
+        record.notes.append("the files answer with classes: arousal, dominance and valence of this run are not exported")
     told, name, shown = ("ua", "ua", "UA") if clips.classes else ("ccc_mean", "ccc", "mean CCC")
     then = run_record.metrics.get(f"test/{told}")
     if then is None or record.checkpoint != "best":
