@@ -97,7 +97,10 @@ class MobileNet(PretrainedModule):
         super().__init__(source or f"timm/{architecture}", weights)
         if architecture not in ARCHITECTURES:
             raise ConfigError(
-                "There is no such MobileNet here.", expected=f"one of {', '.join(ARCHITECTURES)}", got=architecture, remedy="choose one of these"
+                "There is no such MobileNet here.",
+                expected=f"one of {', '.join(ARCHITECTURES)}",
+                got=architecture,
+                remedy="choose one of these",
             )
         from timm import create_model  # late: it takes four seconds
 

@@ -109,7 +109,14 @@ class Wav2SmallTransformer(nn.Module):
     """
 
     def __init__(
-        self, input_width: int, channels: int = 13, width: int = 64, layers: int = 2, heads: int = 4, patch_tokens: int = 5, dropout: float = 0.1
+        self,
+        input_width: int,
+        channels: int = 13,
+        width: int = 64,
+        layers: int = 2,
+        heads: int = 4,
+        patch_tokens: int = 5,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         self.tokens = Wav2Small(input_width, channels)
