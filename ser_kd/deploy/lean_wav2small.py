@@ -21,11 +21,13 @@ _CLOSED = 1e6
 class LeanWav2Small(nn.Module):
     """A trained ``Wav2Small`` with its ``ChannelAttentionPooling``, for inference.
 
-    * Batch norms are part of the convolutions, and the last 1x1 convolution is part of the pooling's linear maps. Those of the values come
-      behind the average over time instead of before it.
-    * Time is the width of the maps (B, C, M, F): rows of 2,499 instead of 26 fill the runtime's kernels, and the softmax runs over neighbours.
-    * Channels are filled up to 16, the runtime's block. One of them says where the clip has ended; each convolution carries it on and subtracts
-      it, a million times, before the ReLU, so that no map has to be multiplied by a mask. Within the clip it is zero and changes no bit.
+    * Batch norms are part of the convolutions, and the last 1x1 convolution is part of the pooling's linear maps. Those of the values
+      come behind the average over time instead of before it.
+    * Time is the width of the maps (B, C, M, F): rows of 2,499 instead of 26 fill the runtime's kernels, and the softmax runs over
+      neighbours.
+    * Channels are filled up to 16, the runtime's block. One of them says where the clip has ended; each convolution carries it on and
+      subtracts it, a million times, before the ReLU, so that no map has to be multiplied by a mask. Within the clip it is zero and
+      changes no bit.
 
     Args:
         encoder: Trained.

@@ -117,8 +117,9 @@ class ChannelAttentionPooling(nn.Module):
 class MapAttentionPooling(nn.Module):
     r"""Weighted means of maps beside how their channels go together: X and :math:`X X^\top`, side by side.
 
-    As ``ChannelAttentionPooling``, but a frame is a map of C channels and M bins, and values and scores are linear maps of the channels alone,
-    the same for every bin. X (C, M) is what is pooled. It is the head of the later Wav2Small of 10,806 learnable parameters.
+    As ``ChannelAttentionPooling``, but a frame is a map of C channels and M bins, and values and scores are linear maps of the
+    channels alone, the same for every bin. X (C, M) is what is pooled. It is the head of the later Wav2Small of 10,806 learnable
+    parameters.
 
     Args:
         width: D = C M of the frames, channels outside.

@@ -75,9 +75,9 @@ class _MaskedSqueezeExcite(nn.Module):
 class MobileNet(PretrainedModule):
     """A MobileNetV3 or V4 of timm up to its last block, over (time, frequency), averaged over frequency at its end.
 
-    Time and frequency fall by 32, so that 500 frames a second become 16 tokens. timm's own network counts what stands behind a clip's end; here
-    every normalisation, squeeze and map knows it, so a clip's tokens are the same alone and in any batch. Weights of ImageNet
-    fit: the three colours' kernels of the stem are added up, its head is left out.
+    Time and frequency fall by 32, so that 500 frames a second become 16 tokens. timm's own network counts what stands behind a clip's
+    end; here every normalisation, squeeze and map knows it, so a clip's tokens are the same alone and in any batch. Weights of
+    ImageNet fit: the three colours' kernels of the stem are added up, its head is left out.
 
     Args:
         input_width: Mel bins per frame.

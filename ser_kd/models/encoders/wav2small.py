@@ -34,10 +34,10 @@ class ConvolutionUnit(nn.Module):
 class Wav2Small(nn.Module):
     """Three units over (time, mel), a 3x3 maximum of step 2, four more units, a 1x1 convolution; each time step is a token.
 
-    A token stacks what all channels say about all mel bins that are left: 13 x 13 = 169 values from 26 bins, channels outside. With 500
-    frames a second there are 250 tokens. Maps are set to zero behind each clip's end after every normalisation, so a clip's tokens are the same alone
-    and in any batch. With ``ChannelAttentionPooling`` and three outputs 67,577 parameters learn; the frozen kernels of the front-end
-    (64 samples, 66 kernels) make 71,801 of it, the published 72 K.
+    A token stacks what all channels say about all mel bins that are left: 13 x 13 = 169 values from 26 bins, channels outside. With
+    500 frames a second there are 250 tokens. Maps are set to zero behind each clip's end after every normalisation, so a clip's
+    tokens are the same alone and in any batch. With ``ChannelAttentionPooling`` and three outputs 67,577 parameters learn; the frozen
+    kernels of the front-end (66 of 64 samples) make 71,801 of it, the published 72 K.
 
     Args:
         input_width: Mel bins per frame.
@@ -131,7 +131,8 @@ class Wav2SmallTransformer(nn.Module):
             ConfigError: If there are no frames.
             ShapeError: If they have another width.
         """
-        tokens = self.tokens(features)
+        frames, _ = take_frames(features, self.input_width, "Wav2SmallTransformer")
+        tokens = self.tokens(Features(frames, features.lengths))
         lengths = None if tokens.frame_mask is None else tokens.frame_mask.sum(dim=1)
         return self.transformer(Features(tokens.frames, lengths))
 
