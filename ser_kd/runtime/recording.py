@@ -34,7 +34,15 @@ NOT_SCIENCE_WITHIN = {
         "enable_progress_bar",
         "enable_model_summary",
     ),
-    "scale": ("distil_teacher_layers", "distil_layers", "transformer_width"),  # they stand in the parts they size
+    "scale": (  # they stand in the parts they size
+        "distil_teacher_layers",
+        "distil_layers",
+        "transformer_width",
+        "mobilenetv4_s",
+        "mobilenetv3_s",
+        "mobilenetv4_m",
+        "mobilenetv3_l",
+    ),
     "teacher": ("experiment", "run", "members", "cache"),
 }
 

@@ -108,6 +108,9 @@ def export_run(request: ExportRequest) -> ExportRecord:
     graph = SpeechGraph(model, FittedClip(data.clip_samples, data.padding), temperature)
     console.note("exporting")
     exported = export_graph(graph, window)
+    others = exported  # what int8 and fp16 are made from
+    if graph.is_lean and set(request.precisions) != {"fp32"}:
+        others = export_graph(SpeechGraph(model, graph.clip, temperature, lean=False), window)
     metadata = ModelMetadata(
         output="probabilities" if clips.classes else "dimensions",
         labels=list(clips.classes),
@@ -138,7 +141,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
     for precision in request.precisions:  # whatever cannot be made is told before anything is written
         file = ExportedFile(precision, f"model_{precision}.onnx", 0, exported.exporter, exported.opset, "", len(clips))
         record.files.append(file)
-        made[file.file] = _convert(precision, exported, data, request, file)
+        made[file.file] = _convert(precision, exported if precision == "fp32" else others, data, request, file)
     _remove_earlier(request.out)
     for file in record.files:
         console.note(f"making {file.file}")
