@@ -14,7 +14,7 @@ from tests.flows.conftest import SMALL, only_run
 
 pytestmark = pytest.mark.slow
 
-WORDS = ["train", "corpus=demo", *SMALL, "protocol.targets=dimensions"]
+WORDS = ["train", "corpus=demo", *SMALL, "protocol.targets=dimensions", "datamodule.clip_samples=12000"]
 SMALL_STUDENT = ["student=timnet_39", "student.encoder.filters=6"]
 
 
