@@ -10,7 +10,19 @@ from pathlib import Path
 from benchmarks.measuring import RESULTS
 from ser_kd.storage.atomic import write_text
 
-NAMES = ("start_up", "augmentation", "snr_mixing", "mfcc", "timnet", "relational", "teacher_cache", "deployment", "scaling", "gpu")
+NAMES = (
+    "start_up",
+    "augmentation",
+    "snr_mixing",
+    "mfcc",
+    "timnet",
+    "relational",
+    "teacher_cache",
+    "deployment",
+    "wav2small",
+    "scaling",
+    "gpu",
+)
 NEEDS_GPU = ("gpu",)
 PAGE = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"

@@ -98,6 +98,9 @@ def write_model(proto: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> 
         DataError: If the file cannot be written.
     """
     shrink_sparse_constants(proto)
+    told = [value for value in proto.graph.value_info if value.name in BOUNDARY]
+    del proto.graph.value_info[:]  # of the others a runtime infers the shapes
+    proto.graph.value_info.extend(told)
     del proto.metadata_props[:]
     for name, value in metadata.to_properties().items():
         entry = proto.metadata_props.add()

@@ -12,8 +12,12 @@ from torch.nn.utils import parametrize
 from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.shapes import check_rank
+from ser_kd.deploy.lean_wav2small import make_lean
 from ser_kd.frontends.convolutional_stft import ConvolutionalStft
 from ser_kd.models.speech_model import SpeechModel
+
+LARGEST_KERNELS = 128
+"""Samples of a Fourier transform up to which kernels are faster than the factored form."""
 
 Padding = Literal["masked", "center", "right"]
 
@@ -84,12 +88,14 @@ class SpeechGraph(nn.Module):
         model: Trained.
         clip: How clips are brought to length.
         temperature: What the logits are divided by before the softmax.
+        lean: Whether parts that have a form of their own for inference in float32 take it; int8 and fp16 are made from the plain form,
+            whose weights are all of one size.
 
     Raises:
         ConfigError: If the model cannot answer from sound alone.
     """
 
-    def __init__(self, model: SpeechModel, clip: FittedClip, temperature: float = 1.0) -> None:
+    def __init__(self, model: SpeechModel, clip: FittedClip, temperature: float = 1.0, lean: bool = True) -> None:
         super().__init__()
         if model.frontend is None or model.head is None:
             raise ConfigError(
@@ -100,6 +106,7 @@ class SpeechGraph(nn.Module):
             )
         self.clip = clip
         self.model = prepare_for_export(model)
+        self.is_lean = lean and make_lean(self.model)
         self.temperature = temperature
 
     def forward(self, waveform: Tensor, length: Tensor) -> dict[str, Tensor]:
@@ -139,7 +146,7 @@ def prepare_for_export(model: SpeechModel) -> SpeechModel:
     model.feature_transforms = ()
     for module in model.modules():
         if isinstance(module, ConvolutionalStft):
-            module.form = "factored"
+            module.form = "convolution" if module.n_fft <= LARGEST_KERNELS else "factored"
         if parametrize.is_parametrized(module):
             # torch makes a class for each parametrised module and a copy shares it: resolved there, the original would lose its weights
             shared = type(module)

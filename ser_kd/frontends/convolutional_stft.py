@@ -123,7 +123,8 @@ class ConvolutionalStft(nn.Module):
         with full_precision(waveforms):
             padded = self._pad(waveforms.float(), lengths)
             if self.kernels is not None:
-                return self._convolve(padded, self.kernels)
+                # a file need not hold what a runtime makes once, at loading
+                return self._convolve(padded, self._describe_kernels() if torch.compiler.is_exporting() else self.kernels)
             if self.factored is not None:
                 return self.factored(self._cut(padded, self.factored))
             return self._transform(padded)
@@ -197,6 +198,16 @@ class ConvolutionalStft(nn.Module):
     def _margins(self) -> tuple[int, int]:
         left = (self.n_fft - self.window_samples) // 2
         return left, self.n_fft - self.window_samples - left
+
+    def _describe_kernels(self) -> Tensor:
+        """Give the kernels as few operations on short vectors."""
+        left, _ = self._margins
+        quarter = self.n_fft / 4  # minus the sine is the cosine a quarter of a turn later
+        bins = torch.cat([torch.arange(self.bins), torch.arange(self.bins)])[:, None].float()
+        shift = torch.cat([torch.zeros(self.bins), torch.full((self.bins,), quarter)])[:, None]
+        sample = torch.arange(left, left + self.window_samples).float()
+        turns = (bins * sample + shift) % self.n_fft  # of N; whole numbers and quarters, so nothing is rounded before the cosine
+        return (torch.cos(turns * (2.0 * math.pi / self.n_fft)) * self.window).unsqueeze(1)
 
     def _make_kernels(self) -> Tensor:
         left, _ = self._margins

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import torch
@@ -81,9 +82,12 @@ class LogMel(nn.Module):
         self.top_db = top_db
         self.normalize_waveform = normalize_waveform
         self.stft = ConvolutionalStft(n_fft, hop_samples, window_samples, window, center, pad_mode, form)
-        filters = torchaudio.functional.melscale_fbanks(
-            self.stft.bins, fmin_hz, fmax_hz, n_mels, sample_rate_hz, norm=mel_norm, mel_scale=mel_scale
-        )  # (K, M)
+        with warnings.catch_warnings():
+            # that a filter falls between two bins and hears nothing: so it is in Wav2Small's 26 filters over 33 bins
+            warnings.filterwarnings("ignore", message="At least one mel filterbank has all zero values")
+            filters = torchaudio.functional.melscale_fbanks(
+                self.stft.bins, fmin_hz, fmax_hz, n_mels, sample_rate_hz, norm=mel_norm, mel_scale=mel_scale
+            )  # (K, M)
         self.register_buffer("filters", filters, persistent=False)
 
     filters: Tensor

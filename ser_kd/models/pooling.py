@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.functional.masking import masked_mean
 
 VARIANCE_FLOOR = 1e-10
@@ -84,6 +85,78 @@ class AttentiveStatisticsPooling(nn.Module):
         """Pool (B, F, D) frames to (B, 2 D)."""
         frames = _clear(frames, mask)
         scores = self.score(torch.tanh(self.hidden(frames)))  # (B, F, D)
-        if mask is not None:
-            scores = scores.masked_fill(~mask.unsqueeze(-1), torch.finfo(scores.dtype).min)
-        return torch.cat(weighted_moments(frames, scores.softmax(dim=1)), dim=1)
+        return torch.cat(weighted_moments(frames, _weigh(scores, mask)), dim=1)
+
+
+class ChannelAttentionPooling(nn.Module):
+    r"""For each channel by itself a weighted mean of a linear map: :math:`z_d = \sum_t \mathrm{softmax}_t(s_d(x_t))\, v_d(x_t)`.
+
+    Values v and scores s are linear maps with bias; the softmax runs over valid frames. Wav2Small's listing calls them lin and sof.
+
+    Args:
+        width: D of the frames.
+
+    Source: Kounadis-Bastian et al. 2024, Wav2Small, as far as its size of 72 K parameters tells.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.value = nn.Linear(width, width)
+        self.score = nn.Linear(width, width)
+
+    def output_width(self, width: int) -> int:
+        """Give the embedding's width for frames of ``width``."""
+        return width
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool (B, F, D) frames to (B, D)."""
+        frames = _clear(frames, mask)
+        return (self.value(frames) * _weigh(self.score(frames), mask)).sum(dim=1)
+
+
+class MapAttentionPooling(nn.Module):
+    r"""Weighted means of maps beside how their channels go together: X and :math:`X X^\top`, side by side.
+
+    As ``ChannelAttentionPooling``, but a frame is a map of C channels and M bins, and values and scores are linear maps of the
+    channels alone, the same for every bin. X (C, M) is what is pooled. It is the head of the later Wav2Small of 10,806 learnable
+    parameters.
+
+    Args:
+        width: D = C M of the frames, channels outside.
+        channels: C.
+
+    Raises:
+        ConfigError: If the channels do not divide the width.
+    """
+
+    def __init__(self, width: int, channels: int = 13) -> None:
+        super().__init__()
+        if channels < 1 or width % channels:
+            raise ConfigError(
+                "The channels do not divide the width.",
+                expected=f"channels that divide {width}",
+                got=str(channels),
+                remedy="give pooling.channels those of the encoder",
+            )
+        self.channels = channels
+        self.value = nn.Linear(channels, channels)
+        self.score = nn.Linear(channels, channels)
+
+    def output_width(self, width: int) -> int:
+        """Give the embedding's width for frames of ``width``."""
+        return width + self.channels * self.channels
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool (B, F, D) frames to (B, D + C C)."""
+        maps = _clear(frames, mask).unflatten(2, (self.channels, -1)).transpose(2, 3)  # (B, F, M, C)
+        weights = _weigh(self.score(maps).flatten(2), mask)
+        pooled = (self.value(maps).flatten(2) * weights).sum(dim=1)  # (B, M C)
+        pooled = pooled.unflatten(1, (-1, self.channels)).transpose(1, 2)  # (B, C, M)
+        return torch.cat([pooled.flatten(1), (pooled @ pooled.transpose(1, 2)).flatten(1)], dim=1)
+
+
+def _weigh(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Turn scores (B, F, D) into weights that sum to 1 over each clip's valid frames."""
+    if mask is not None:
+        scores = scores.masked_fill(~mask.unsqueeze(-1), torch.finfo(scores.dtype).min)
+    return scores.softmax(dim=1)

@@ -35,7 +35,7 @@ from ser_kd.tasks.finished_runs import load_student, open_run_data
 from ser_kd.tasks.model_cards import write_model_card
 
 SAME_SCORE = 1e-6
-"""By how much the trained model's UA may differ from its record: not by a clip."""
+"""By how much the trained model's UA or mean CCC may differ from its record: not by a clip."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,9 @@ def export_run(request: ExportRequest) -> ExportRecord:
     graph = SpeechGraph(model, FittedClip(data.clip_samples, data.padding), temperature)
     console.note("exporting")
     exported = export_graph(graph, window)
+    others = exported  # what int8 and fp16 are made from
+    if graph.is_lean and set(request.precisions) != {"fp32"}:
+        others = export_graph(SpeechGraph(model, graph.clip, temperature, lean=False), window)
     metadata = ModelMetadata(
         output="probabilities" if clips.classes else "dimensions",
         labels=list(clips.classes),
@@ -138,7 +141,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
     for precision in request.precisions:  # whatever cannot be made is told before anything is written
         file = ExportedFile(precision, f"model_{precision}.onnx", 0, exported.exporter, exported.opset, "", len(clips))
         record.files.append(file)
-        made[file.file] = _convert(precision, exported, data, request, file)
+        made[file.file] = _convert(precision, exported if precision == "fp32" else others, data, request, file)
     _remove_earlier(request.out)
     for file in record.files:
         console.note(f"making {file.file}")
@@ -180,12 +183,16 @@ def _fit_temperature(model: SpeechModel, data: SpeechDataModule, record: ExportR
 
 def _check_own_score(run_record: RunRecord, record: ExportRecord, clips: JudgedClips) -> None:
     """Warn where the trained model no longer scores what its record says."""
-    then = run_record.metrics.get("test/ua")
-    if then is None or record.checkpoint != "best" or not clips.classes:
+    if run_record.protocol.targets == "both":
+        record.notes.append("the files answer with classes: arousal, dominance and valence of this run are not exported")
+    told, name, shown = ("ua", "ua", "UA") if clips.classes else ("ccc_mean", "ccc", "mean CCC")
+    then = run_record.metrics.get(f"test/{told}")
+    if then is None or record.checkpoint != "best":
         return
-    now_scored = judge_answers(clips.reference, clips)["ua"]
+    now_scored = judge_answers(clips.reference, clips)[name]
     if abs(now_scored - then) > SAME_SCORE:
-        note = f"the trained model scores UA {now_scored:.4f} on the test split and its record says {then:.4f}: other packages or hardware?"
+        scored = f"{shown} {now_scored:.4f} on the test split and its record says {then:.4f}"
+        note = f"the trained model scores {scored}: other packages or hardware?"
         record.notes.append(note)
         console.warn(note)
 

@@ -54,7 +54,9 @@ def export_untrained(
         raise ConfigError("Only a SpeechModel can be exported.", expected="SpeechModel", got=type(model).__name__, remedy="leave ONNX out")
     graph = SpeechGraph(model, clip)
     window = clip.clip_samples or UNCUT_WINDOW_S * sample_rate_hz
-    exported = export_graph(graph, window)
+    exported = others = export_graph(graph, window)
+    if graph.is_lean and set(precisions) != {"fp32"}:  # the others are made from the plain form
+        others = export_graph(SpeechGraph(model, clip, lean=False), window)
     metadata = ModelMetadata(
         output="probabilities", labels=list(labels), dimensions=[], sample_rate_hz=sample_rate_hz, minimum_samples=sample_rate_hz // 10,
         window_samples=window, padding=clip.describe(sample_rate_hz), crops=clip.clip_samples is not None, precision="fp32",
@@ -64,7 +66,9 @@ def export_untrained(
     noise = np.random.default_rng(0).standard_normal((CALIBRATION_CLIPS, window), dtype=np.float32)
     files = {}
     for precision in precisions:
-        made = convert_graph(exported.proto, precision, "auto", lambda: [pad_clips([0.1 * one]) for one in noise])
+        made = convert_graph(
+            (exported if precision == "fp32" else others).proto, precision, "auto", lambda: [pad_clips([0.1 * one]) for one in noise]
+        )
         files[precision] = folder / f"model_{precision}.onnx"
         write_model(made.proto, replace(metadata, precision=precision), files[precision])
     return files

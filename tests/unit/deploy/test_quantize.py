@@ -96,6 +96,18 @@ def test_the_method_follows_where_the_weights_lie():
     assert choose_method(make_model(product, {**{k: WEIGHTS[k] for k in ("axis", "kernels")}, "wide": np.ones((93, 50), "f")})) == "dynamic"
 
 
+def test_a_convolutional_network_with_a_wide_pooling_is_no_transformer():
+    weights = WEIGHTS | {"wide": np.ones((100, 50), "f")}
+    pooled = [*RESIDUAL[:-1], helper.make_node("MatMul", ["gate", "wide"], ["token"], name="product")]
+    summed = helper.make_node("ReduceSum", ["token"], ["answer"], name="sum")
+    assert choose_method(make_model([*pooled, summed], weights)) == "static"
+    attended = [
+        helper.make_node("Transpose", ["token"], ["key"], name="turn", perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["token", "key"], ["answer"], name="attention"),
+    ]
+    assert choose_method(make_model([*pooled, *attended], weights)) == "dynamic"
+
+
 def test_nothing_to_quantise_is_told():
     nodes = [*FRONTEND, helper.make_node("Relu", ["features"], ["answer"], name="relu")]
     proto = make_model(nodes, {name: WEIGHTS[name] for name in ("axis", "kernels")})

@@ -9,7 +9,8 @@ import torch
 
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
-from ser_kd.distill.gathering import Share, gather_audio, gather_rows, gather_whole
+from ser_kd.distill.gathering import Share, WholeBatch, gather_audio, gather_rows, gather_whole
+from ser_kd.losses.concordance import Concordance
 
 CLIPS, PROCESSES = 5, 2
 
@@ -51,6 +52,17 @@ def make_batch(rows: list[int]) -> SpeechBatch:
     )
 
 
+def make_teacher(rows: list[int]) -> TeacherAnswers:
+    """A teacher that answers with dimensions."""
+    outputs = Outputs(dimensions=make_parts(rows)[0].cos())
+    return TeacherAnswers({"a": outputs}, outputs)
+
+
+def follow(whole: WholeBatch) -> torch.Tensor:
+    """The concordance of a whole batch with its teacher."""
+    return Concordance("teacher")(whole.student, whole.batch, whole.teacher)
+
+
 def gather(rank: int) -> dict[str, torch.Tensor]:
     share = Share(CLIPS, rank, PROCESSES)
     found = {f"part{number}": part for number, part in enumerate(gather_rows(make_parts(share.rows), share))}
@@ -69,6 +81,9 @@ def gather(rank: int) -> dict[str, torch.Tensor]:
         "teacher": whole.teacher.combined.logits,
         "named": whole.teacher.members["a"].embeddings["named"],
     }
+    said = make_parts(share.rows)[0].requires_grad_()
+    follow(gather_whole(Outputs(dimensions=said), make_batch(share.rows), make_teacher(share.rows), share)).backward()
+    found["concordance_gradient"] = said.grad
     found["same"] = torch.tensor(whole.teacher.combined is whole.teacher.members["a"])
     return found
 

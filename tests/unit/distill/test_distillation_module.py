@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import lightning
 import pytest
 import torch
@@ -16,7 +18,9 @@ from ser_kd.distill.objective import Objective
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_member import TeacherMember
 from ser_kd.distill.views import Views
+from ser_kd.losses.concordance import Concordance
 from ser_kd.losses.cross_entropy import CrossEntropy
+from ser_kd.losses.dimension_error import DimensionError
 from ser_kd.losses.relational import RelationalAngle
 from ser_kd.losses.soft_targets import SoftTargets
 
@@ -210,3 +214,56 @@ def test_statistics_come_from_training_clips_alone_and_once() -> None:
     torch.testing.assert_close(model[0].mean, expected)
     assert fit_statistics(model, loader(5)) == 0
     torch.testing.assert_close(model[0].mean, expected)
+
+
+class Feeling(nn.Module):
+    """Answers with dimensions from the level of what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 3)
+
+    def forward(self, inputs: ModelInput) -> Outputs:
+        return Outputs(dimensions=self.layer(inputs.waveforms.abs().mean(dim=1, keepdim=True)))
+
+
+def annotated_loader(*numbers: int) -> DataLoader:
+    """Batches with annotations for all clips but the first of each."""
+    batches = []
+    for number in numbers:
+        truth = torch.rand(6, 3, generator=torch.Generator().manual_seed(number))
+        truth[0] = torch.nan
+        batches.append(replace(make_batch(number), classes=None, class_names=(), dimensions=truth, dimension_mask=~truth.isnan()))
+    return DataLoader(batches, batch_size=None)
+
+
+def test_dimensions_are_learned_judged_and_written_down() -> None:
+    objective = Objective({"concordance": {"loss": Concordance()}, "dimension_error": {"loss": DimensionError()}})
+    module = DistillationModule(Feeling(), objective, [], targets="dimensions")
+    batch = next(iter(annotated_loader(0)))
+    module.check_answers(batch)
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
+    )
+    trainer.fit(module, annotated_loader(0, 1), annotated_loader(2))
+    trainer.test(module, annotated_loader(3, 4), verbose=False)
+    rows = module.predictions["test"]
+    assert len(rows) == 12
+    assert rows[0]["truth_arousal"] == ""
+    truth = next(iter(annotated_loader(3))).dimensions
+    assert [rows[1][f"truth_{name}"] for name in ("arousal", "dominance", "valence")] == pytest.approx(truth[1].tolist())
+    assert "truth" not in rows[0]
+    assert {"ccc_mean", "rmse_valence"} <= set(module.results["test"].values)
+    assert module.results["test"].confusion == []
+
+
+def test_a_silent_head_or_teacher_is_told_before_the_first_step() -> None:
+    batch = next(iter(annotated_loader(0)))
+    follow = Objective({"concordance": {"loss": Concordance("teacher")}})
+    with pytest.raises(ConfigError, match="follows a teacher that does not answer"):
+        DistillationModule(Feeling(), follow, [], teacher=make_teacher(), targets="dimensions").check_answers(batch)
+    silent = DistillationModule(Toy(), Objective({"c": {"loss": Concordance()}}), [], targets="dimensions")
+    with pytest.raises(ConfigError, match="does not answer with dimensions"):
+        silent.check_answers(batch)
+    with pytest.raises(ConfigError, match="needs classes, and the run learns dimensions"):
+        DistillationModule(Feeling(), make_module().objective, [], teacher=make_teacher(), targets="dimensions")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ser_kd.distill.gathering import Share
+from ser_kd.contracts.outputs import Outputs
+from ser_kd.distill.gathering import Share, WholeBatch
 
 WORKER = Path(__file__).with_name("gathering_worker.py")
 _spec = importlib.util.spec_from_file_location("gathering_worker", WORKER)
@@ -37,6 +38,8 @@ def test_two_processes_see_what_one_holds(tmp_path: Path) -> None:
             process.kill()
     rows = list(range(worker.CLIPS))
     expected, batch = worker.make_parts(rows), worker.make_batch(rows)
+    said = worker.make_parts(rows)[0].requires_grad_()
+    worker.follow(WholeBatch(Outputs(dimensions=said), batch, worker.make_teacher(rows))).backward()
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for number, part in enumerate(expected):
@@ -44,6 +47,7 @@ def test_two_processes_see_what_one_holds(tmp_path: Path) -> None:
             assert torch.equal(found[f"part{number}"], part)
         own = Share(worker.CLIPS, rank, 2).rows
         assert found["gradient"].tolist() == [[row + 1.0] * 3 for row in own]
+        torch.testing.assert_close(found["concordance_gradient"], said.grad[own])
         assert torch.equal(found["waveforms"], batch.waveforms)
         assert torch.equal(found["keys"], batch.keys)
         torch.testing.assert_close(found["dimensions"], batch.dimensions, equal_nan=True)

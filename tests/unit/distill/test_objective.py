@@ -9,6 +9,9 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.schedules import CosineSchedule, LinearSchedule, WarmupCosine
+from ser_kd.losses.concordance import Concordance
+from ser_kd.losses.cross_entropy import CrossEntropy
+from ser_kd.losses.relational import RelationalDistance
 
 
 class Constant(nn.Module):
@@ -121,3 +124,15 @@ def test_a_weight_may_be_a_product_and_depend_on_where_the_term_stands() -> None
             place(**wrong)
     with pytest.raises(ConfigError, match="one weight and no placement"):
         Objective({"ml": {"loss": Constant(1.0), "weight": 1.0, "placement": "inside"}})
+
+
+def test_terms_and_targets_must_fit() -> None:
+    classes, dimensions, neither = CrossEntropy(), Concordance(), RelationalDistance()
+    both = Objective({"a": {"loss": classes}, "b": {"loss": dimensions}, "c": {"loss": neither}})
+    both.check_targets("both")
+    with pytest.raises(ConfigError, match="'b' needs dimensions"):
+        both.check_targets("classes")
+    with pytest.raises(ConfigError, match="'a' needs classes"):
+        both.check_targets("dimensions")
+    assert not both.needs_dimensions_of_teacher()
+    assert Objective({"b": {"loss": Concordance("teacher")}}).needs_dimensions_of_teacher()

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_kd.contracts.batch import ModelInput, SpeechBatch
-from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.emotions import LabelSet, NoClasses
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Outputs
 from ser_kd.contracts.records import TeacherRecord
@@ -212,3 +212,24 @@ def test_members_have_names_of_their_own() -> None:
 def test_a_teacher_is_named_once(given, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TeacherSpec(**given)
+
+
+def test_without_classes_the_dimensions_are_the_weighted_mean_and_stay_unclipped() -> None:
+    first, second = torch.tensor([[1.4, 0.2, -0.3], [0.1, 0.5, 0.9]]), torch.tensor([[1.0, 0.4, 0.1], [0.3, 0.7, 0.5]])
+    members = [member("a", dimensions=first), member("b", dimensions=second)]
+    for weights, share in (("uniform", 0.5), ({"a": 1.0, "b": 3.0}, 0.25)):
+        combined = TeacherEnsemble(members, (), weights).answer(clips(2)).combined
+        torch.testing.assert_close(combined.dimensions, share * first + (1 - share) * second)
+        assert combined.logits is None
+    assert members[0].record.weight == 0.25
+    fitted = [member("a", trained_on=("s",), dimensions=first), member("b", trained_on=("t",), dimensions=second)]
+    answers = TeacherEnsemble(fitted, (), answers="cross_fitted").answer(clips(2), ["s", "t"]).combined
+    torch.testing.assert_close(answers.dimensions, torch.stack([second[0], first[1]]))
+
+
+def test_a_teacher_of_both_answers_a_student_without_classes_by_dimensions_alone() -> None:
+    mapping = ClassMapping.by_name(CLASSES, NoClasses(), "a")
+    model = Answering(logits=random_logits(3), dimensions=torch.rand(4, 3))
+    heard = TeacherMember(model, TeacherRecord("a", None, None, None, [], 10), mapping).hear(clips(4))
+    assert heard.logits is None
+    assert heard.dimensions is not None

@@ -44,7 +44,7 @@ def make_split():
         },
     )
     student = Outputs(torch.randn(CLIPS, 3, generator=generator), torch.rand(CLIPS, 3, generator=generator))
-    teacher = Outputs(torch.randn(CLIPS, 3, generator=generator))
+    teacher = Outputs(torch.randn(CLIPS, 3, generator=generator), torch.rand(CLIPS, 3, generator=generator))
     return batch, student, teacher
 
 
@@ -61,7 +61,7 @@ def cut(part, batch, student, teacher):
         dimension_mask=batch.dimension_mask[part],
         groups={name: values[part] for name, values in batch.groups.items()},
     )
-    return clips, Outputs(student.logits[part], student.dimensions[part]), Outputs(teacher.logits[part])
+    return clips, Outputs(student.logits[part], student.dimensions[part]), Outputs(teacher.logits[part], teacher.dimensions[part])
 
 
 # In the first pass no process sees all classes and groups; in the second one process sees nothing at all.

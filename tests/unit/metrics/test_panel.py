@@ -124,6 +124,25 @@ def test_dimensions_alone():
     assert "ua" not in result.values
 
 
+def test_dimensions_of_student_teacher_and_groups_by_hand():
+    truth = torch.tensor([[0.1, 0.5, 0.3], [0.4, 0.5, torch.nan], [0.9, 0.5, 0.6], [0.2, 0.5, 0.9]])
+    batch = replace(make_batch([-1] * 4, {"gender": ["f", "f", "m", "m"]}), dimensions=truth, classes=None)
+    panel = MetricPanel((), {"gender": ("f", "m")}, dimensions=True)
+    said = truth.nan_to_num(0.5)
+    panel.update(Outputs(dimensions=said * 0.5), batch, Outputs(dimensions=said))
+    silent = replace(make_batch([-1] * 2, {"gender": ["f", "m"]}), classes=None)  # a batch without any annotation
+    panel.update(Outputs(dimensions=torch.rand(2, 3)), silent, Outputs(dimensions=torch.rand(2, 3)))
+    with pytest.warns(UserWarning, match="constant annotations"):
+        result = panel.compute()
+    values = result.values
+    assert values["teacher_ccc_arousal"] == values["teacher_ccc_valence"] == values["teacher_ccc_mean"] == 1.0
+    assert values["ccc_mean"] == pytest.approx((values["ccc_arousal"] + values["ccc_valence"]) / 2)
+    assert result.undefined["ccc_dominance"] == "constant annotations"
+    assert "teacher_agreement_ccc_mean" in values
+    assert {"ccc_mean_gender=f", "ccc_mean_gender=m"} <= set(values)
+    assert [name for name in panel.list_names() if not name.startswith("teacher")] == [n for n in values if not n.startswith("teacher")]
+
+
 def test_reset_forgets_and_the_checkpoint_holds_nothing():
     panel = MetricPanel(CLASSES)
     panel.update(says([1, 1]), make_batch([0, 1]))

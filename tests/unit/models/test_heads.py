@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.models.heads import DimensionHead, LinearHead, MlpHead
 
 
@@ -56,3 +57,16 @@ def test_dimension_head_gives_arousal_dominance_valence(hidden_width, parameters
     assert outputs.dimensions.shape == (4, 3)
     assert outputs.logits is None
     assert size(head) == parameters
+
+
+@pytest.mark.parametrize("head", [LinearHead, MlpHead])
+def test_a_head_answers_with_what_the_protocol_learns(head):
+    embedding = torch.randn(2, 6)
+    both = head(6, 4, dimensions=True)(embedding)
+    assert (both.logits.shape, both.dimensions.shape) == ((2, 4), (2, 3))
+    alone = head(6, 0, dimensions=True)
+    assert alone(embedding).logits is None
+    assert not any(name.startswith("classifier") for name in alone.state_dict())
+    assert alone.regressor.bias.tolist() == [0.5] * 3  # the middle of the scale
+    with pytest.raises(ConfigError, match="nothing to answer"):
+        head(6, 0)

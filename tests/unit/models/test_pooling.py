@@ -1,10 +1,23 @@
 import pytest
 import torch
 
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.functional.masking import lengths_to_mask
-from ser_kd.models.pooling import AttentiveStatisticsPooling, MeanPooling, StatisticsPooling
+from ser_kd.models.pooling import (
+    AttentiveStatisticsPooling,
+    ChannelAttentionPooling,
+    MapAttentionPooling,
+    MeanPooling,
+    StatisticsPooling,
+)
 
-POOLINGS = {"mean": MeanPooling, "statistics": StatisticsPooling, "attentive": lambda: AttentiveStatisticsPooling(6, 5)}
+POOLINGS = {
+    "mean": MeanPooling,
+    "statistics": StatisticsPooling,
+    "attentive": lambda: AttentiveStatisticsPooling(6, 5),
+    "channel attention": lambda: ChannelAttentionPooling(6),
+    "map attention": lambda: MapAttentionPooling(6, channels=3),
+}
 LENGTHS = torch.tensor([8, 3, 1])
 
 
@@ -26,7 +39,7 @@ def test_the_gradient_is_finite_even_for_a_single_frame(name):
     POOLINGS[name]()(frames, lengths_to_mask(LENGTHS, 8)).sum().backward()
     assert torch.isfinite(frames.grad).all()
     assert torch.equal(frames.grad[1, 3:], torch.zeros(5, 6))
-    assert frames.grad[0].abs().min() > 0 or name == "attentive"
+    assert frames.grad[0].abs().min() > 0 or "att" in name
 
 
 def test_statistics_are_mean_and_population_deviation():
@@ -49,3 +62,27 @@ def test_attention_listens_where_the_score_is_high():
         pooling.score.weight.copy_(torch.tensor([[50.0, 0.0], [50.0, 0.0]]))
     frames = torch.tensor([[[1.0, 7.0], [-1.0, 9.0]]])
     torch.testing.assert_close(pooling(frames)[:, :2], torch.tensor([[1.0, 7.0]]))
+
+
+def test_channel_attention_weighs_each_channel_by_itself():
+    torch.manual_seed(0)
+    pooling, frames = ChannelAttentionPooling(3), torch.randn(2, 7, 3)
+    value, score = pooling.value(frames), pooling.score(frames)
+    for row in range(2):
+        for channel in range(3):
+            weights = torch.softmax(score[row, :, channel], dim=0)
+            torch.testing.assert_close(pooling(frames)[row, channel], (weights * value[row, :, channel]).sum())
+
+
+def test_map_attention_is_two_pointwise_convolutions_and_the_products_of_channels():
+    torch.manual_seed(0)
+    pooling, maps = MapAttentionPooling(12, channels=3), torch.randn(2, 3, 7, 4)  # (B, C, F, M)
+    value, score = (torch.einsum("oc,bcfm->bofm", part.weight, maps) + part.bias[:, None, None] for part in (pooling.value, pooling.score))
+    pooled = (value * score.softmax(dim=2)).sum(dim=2)  # (B, C, M)
+    expected = torch.cat([pooled.flatten(1), torch.stack([one @ one.T for one in pooled]).flatten(1)], dim=1)
+    torch.testing.assert_close(pooling(maps.transpose(1, 2).flatten(2)), expected)
+
+
+def test_channels_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(ConfigError, match="do not divide"):
+        MapAttentionPooling(10, channels=3)

@@ -164,3 +164,11 @@ def test_the_environment_is_described(tmp_path: Path) -> None:
     assert {"python", "torch", "lightning", "numpy"} <= set(installed_packages())
     assert {"processor", "cores", "memory"} <= set(describe_hardware())
     assert git_revision(tmp_path) is None
+
+
+def test_targets_count_only_where_they_are_not_classes():
+    def name(**protocol):
+        return identify({**CONFIG, "protocol": {**CONFIG.get("protocol", {}), **protocol}}, "print", "t")
+
+    assert name(targets="classes") == name()
+    assert len({name(), name(targets="dimensions"), name(targets="both")}) == 3
