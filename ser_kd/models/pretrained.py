@@ -93,13 +93,23 @@ class PretrainedModule(nn.Module):
             )
 
     def _not_found(self) -> DataError:
-        return DataError(
-            f"The pretrained weights '{self.source}' are not on this machine.",
-            expected=f"{self.source} in {describe_hub_access()}, or a folder with config.json and model.safetensors",
-            got="neither",
-            remedy=f"either set the encoder's source=FOLDER (a copy of the model), or go online once: hf download {self.source} "
-            "(without HF_HUB_OFFLINE a run fetches them itself); scale=tiny does without weights",
-        )
+        return describe_missing_weights(self.source)
+
+
+def describe_missing_weights(source: str, key: str = "the encoder's source") -> DataError:
+    """Make the error that says which weights are not on this machine, and how to give them.
+
+    Args:
+        source: What was looked for.
+        key: The key of the configuration that names it.
+    """
+    return DataError(
+        f"The pretrained weights '{source}' are not on this machine.",
+        expected=f"{source} in {describe_hub_access()}, or a folder with config.json and model.safetensors",
+        got="neither",
+        remedy=f"either set {key}=FOLDER (a copy of the model), or go online once: hf download {source} "
+        "(without HF_HUB_OFFLINE a run fetches them itself); scale=tiny does without weights",
+    )
 
 
 def _end_waiting(module: nn.Module, incompatible_keys: object) -> None:
