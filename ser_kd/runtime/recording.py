@@ -62,6 +62,8 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
         if name in NOT_SCIENCE or (name, value) in (("averaging", None), ("noise", None), ("batch_scope", "global")):
             continue
         left_out = NOT_SCIENCE_WITHIN.get(name, ())
+        if name == "protocol" and isinstance(value, Mapping) and value.get("targets") == "classes":
+            left_out = (*left_out, "targets")  # likewise
         science[name] = {k: v for k, v in value.items() if k not in left_out} if isinstance(value, Mapping) else value
     science["views"] = name_folders_by_content(science.get("views"))
     if "noise" in science:
