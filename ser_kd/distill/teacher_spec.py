@@ -92,6 +92,11 @@ class TeacherSpec:
         return {"teacher": {"experiment": self.experiment, "run": self.run}}
 
     @property
+    def needs_validation(self) -> bool:
+        """Whether how members are combined depends on the clips of a fold."""
+        return self.calibrate or self.weights in ("validation_confidence", "per_class") or self.answers != "all"
+
+    @property
     def published(self) -> dict[str, MemberSource]:
         """The members that are models made elsewhere."""
         return {name: source for name, source in self.sources.items() if source.get("path") is not None}

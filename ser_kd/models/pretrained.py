@@ -93,21 +93,23 @@ class PretrainedModule(nn.Module):
             )
 
     def _not_found(self) -> DataError:
-        return describe_missing_weights(self.source)
+        return describe_missing_weights({"the encoder's source": self.source})
 
 
-def describe_missing_weights(source: str, key: str = "the encoder's source") -> DataError:
+def describe_missing_weights(sources: Mapping[str, str]) -> DataError:
     """Make the error that says which weights are not on this machine, and how to give them.
 
     Args:
-        source: What was looked for.
-        key: The key of the configuration that names it.
+        sources: What was looked for, by the key of the configuration that names it.
     """
+    names = "' and '".join(sources.values())
+    keys = " and ".join(f"{key}=FOLDER" for key in sources)
+    commands = " && ".join(f"hf download {source}" for source in sources.values())
     return DataError(
-        f"The pretrained weights '{source}' are not on this machine.",
-        expected=f"{source} in {describe_hub_access()}, or a folder with config.json and model.safetensors",
+        f"The pretrained weights '{names}' are not on this machine.",
+        expected=f"'{names}' in {describe_hub_access()}, or a folder with config.json and model.safetensors",
         got="neither",
-        remedy=f"either set {key}=FOLDER (a copy of the model), or go online once: hf download {source} "
+        remedy=f"either set {keys} (a copy of the model), or go online once: {commands} "
         "(without HF_HUB_OFFLINE a run fetches them itself); scale=tiny does without weights",
     )
 

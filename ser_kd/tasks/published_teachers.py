@@ -34,19 +34,25 @@ def check_published(spec: TeacherSpec, sample_rate_hz: int, needs_weights: bool)
         DataError: If weights are missing.
         ConfigError: If the audio has another sample rate than they know.
     """
-    for name, source in spec.published.items():
-        from ser_kd.models.published_dimensions import SAMPLE_RATE_HZ  # late: transformers takes seconds to import
+    if not spec.published:
+        return
+    from ser_kd.models.published_dimensions import SAMPLE_RATE_HZ  # late: transformers takes seconds to import
 
-        if sample_rate_hz != SAMPLE_RATE_HZ:
-            raise ConfigError(
-                f"The teacher '{name}' knows audio of another sample rate.",
-                expected=f"datamodule.sample_rate_hz={SAMPLE_RATE_HZ}",
-                got=f"datamodule.sample_rate_hz={sample_rate_hz}",
-                remedy="set datamodule.sample_rate_hz, or choose another teacher",
-            )
-        path = str(source.get("path"))
-        if needs_weights and source.get("weights") != "random" and find_model(path, download=True) is None:
-            raise describe_missing_weights(path, f"teacher.members.{name}.path")
+    if sample_rate_hz != SAMPLE_RATE_HZ:
+        raise ConfigError(
+            f"The teachers {' and '.join(spec.published)} know audio of another sample rate.",
+            expected=f"datamodule.sample_rate_hz={SAMPLE_RATE_HZ}",
+            got=f"datamodule.sample_rate_hz={sample_rate_hz}",
+            remedy="set datamodule.sample_rate_hz, or choose other teachers",
+        )
+    wanted = {f"teacher.members.{name}.path": str(s["path"]) for name, s in spec.published.items() if s.get("weights") != "random"}
+    missing = {key: path for key, path in wanted.items() if find_model(path, download=needs_weights) is None}
+    if not missing:
+        return
+    fault = describe_missing_weights(missing)
+    if needs_weights:
+        raise fault
+    console.warn(f"{fault}\n  until then the name of the run folder is not known: the teachers' weights are part of it")
 
 
 def load_published_member(name: str, source: MemberSource, fold: ProtocolFold, corpus: str, needs_weights: bool) -> TeacherMember:
@@ -79,7 +85,6 @@ def load_published_member(name: str, source: MemberSource, fold: ProtocolFold, c
     missing = model.missing_weights()
     if missing and not needs_weights:
         keep_random_weights(model)
-        console.warn(f"{missing} The run's folder will have another name with them.")
     else:
         load_pretrained(model)
     if weights == "random":
