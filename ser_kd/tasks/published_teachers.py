@@ -135,7 +135,7 @@ def check_unheard(name: str, seen: Mapping[str, Sequence[str]] | str | None, fol
             expected=f"test clips of parts of {corpus} that it was not trained on (it was on {', '.join(parts)})",
             got=f"{len(heard)} of {len(fold.test)} test clips: {_describe_parts(heard)}",
             remedy="judge on another corpus, or under a protocol whose test clips are a published part of this one; "
-            f"if its makers trained on other parts, say so in teacher.members.{name}.seen",
+            f"if its makers trained on other parts, say so: teacher.members.{name}.seen.{corpus}=[train]",
         )
     return [f"the teacher {name} was trained on {', '.join(parts)} of {corpus}: clips that moved between releases are not told apart"]
 
