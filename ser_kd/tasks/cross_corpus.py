@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
-from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.emotions import LabelSet, NoClasses, Targets
 from ser_kd.contracts.errors import ConfigError, LeakageError, SerKdError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.corpora.manifest_csv import ManifestCsvCorpus
@@ -70,13 +70,19 @@ def judge_other_corpus(
         LeakageError: If the corpus holds clips that the run was trained or selected with.
     """
     model, run, config = load_student(folder, checkpoint)
-    classes, remarks = _read_label_set(run, config)
-    relabelled = RelabelledCorpus(corpus, classes, _choose_own_labels(corpus, label_set))
+    if not run.protocol.classes:
+        _check_no_classes(restrict, label_set)
+        classes: LabelSet = NoClasses()
+        remarks: list[str] = []
+        relabelled = None
+    else:
+        classes, remarks = _read_label_set(run, config)
+        relabelled = RelabelledCorpus(corpus, classes, _choose_own_labels(corpus, label_set))
     remarks += _check_same_named(folder, run, corpus)
     data: SpeechDataModule = build(
         OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None}),
-        corpus=relabelled,
-        protocol=AllClips(),
+        corpus=relabelled or corpus,
+        protocol=AllClips(targets=_choose_targets(run, corpus)),
         fold=0,
         seed=config.seed,
     )
@@ -85,7 +91,8 @@ def judge_other_corpus(
     remarks += _describe_cropping(data)
     counts = data.fold.class_counts("test")
     absent = [name for name, count in zip(classes.labels, counts, strict=True) if not count]
-    if len(absent) == len(classes) - 1:
+    remarks += data.fold.warnings
+    if classes.labels and len(absent) == len(classes) - 1:
         remarks.append("only one class of the model has clips: UA is its recall")
     if restrict:
         model = RestrictedClasses(model, [count > 0 for count in counts])
@@ -105,8 +112,8 @@ def judge_other_corpus(
         checkpoint=checkpoint,
         restricted=restrict,
         classes=list(classes.labels),
-        mapping=relabelled.mapping,
-        unmapped=relabelled.count_unmapped(data.manifest.left_out),
+        mapping={} if relabelled is None else relabelled.mapping,
+        unmapped={} if relabelled is None else relabelled.count_unmapped(data.manifest.left_out),
         absent=absent,
         clips=len(data.fold.test),
         class_counts=counts,
@@ -122,9 +129,30 @@ def judge_other_corpus(
         command=command,
         finished_at=now(),
     )
-    labels = relabelled.labels_by_id()
-    rows: list[dict[str, Any]] = [{**row, "split": "all", "label": labels[row["id"]]} for row in module.predictions["test"]]
+    labels = {} if relabelled is None else relabelled.labels_by_id()
+    rows: list[dict[str, Any]] = [
+        {**row, "split": "all", **({"label": labels[row["id"]]} if labels else {})} for row in module.predictions["test"]
+    ]
     return record, write_evaluation(folder, record, rows)
+
+
+def _choose_targets(run: RunRecord, corpus: Corpus) -> Targets:
+    """Judge classes and dimensions where the run knows both and the corpus is annotated; classes alone where it is not."""
+    targets: Targets = run.protocol.targets  # type: ignore[assignment]
+    if targets == "both" and not any(u.is_annotated for u in corpus.read_manifest().utterances):
+        return "classes"
+    return targets
+
+
+def _check_no_classes(restrict: bool, label_set: str | None) -> None:
+    idle = (["restrict=true"] if restrict else []) + ([f"label_set={label_set}"] if label_set is not None else [])
+    if idle:
+        raise ConfigError(
+            "The run has no classes.",
+            expected="neither restrict nor label_set for a run with protocol.targets=dimensions",
+            got=", ".join(idle),
+            remedy="leave them out",
+        )
 
 
 def _read_label_set(run: RunRecord, config: DictConfig) -> tuple[LabelSet, list[str]]:

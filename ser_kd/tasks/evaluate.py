@@ -9,13 +9,18 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import ConfigError, LeakageError
 from ser_kd.data.manifest import describe_left_out
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
 
-SUMMARY = ("ua", "wa", "f1_macro", "f1_weighted", "calibration_error")
+SUMMARY = (
+    "ua", "wa", "f1_macro", "f1_weighted", "calibration_error", "ccc_mean",
+    *(f"{kind}_{name}" for kind in ("ccc", "pearson", "rmse") for name in DIMENSIONS),
+)  # fmt: skip
+"""Metrics that are shown, as far as a run has them."""
 
 
 def run(arguments: list[str]) -> int:
@@ -115,14 +120,15 @@ def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
     moved = {name: value for name, value in config.corpus.items() if value is not None}
     record, result = judge_again(Path(config.run), split, config.checkpoint, moved, config.paths.cache)
     rows = {}
-    for name in SUMMARY:
+    for name in (name for name in SUMMARY if name in result.values):
         recorded = record.metrics.get(f"{split}/{name}")
         then = "" if recorded is None or config.checkpoint != "best" else f"   (record: {recorded:.4f})"
-        rows[name] = f"{result.values[name]:.4f}{then}"
+        rows[name] = f"{_format(result.values[name])}{then}"
     console.heading(f"{record.experiment}, fold {record.protocol.fold}, seed {record.seed}: {split}, {config.checkpoint} checkpoint")
     console.table(rows)
     labels = record.protocol.classes
-    console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
+    if labels:
+        console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
 
 
 def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
@@ -132,16 +138,20 @@ def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
     renamed = ", ".join(f"{label} counts as {name}" for label, name in evaluation.mapping.items() if label != name)
     unmapped = ", ".join(f"{label} {count} clips" for label, count in evaluation.unmapped.items())
     fate = "the model was not allowed to answer so" if evaluation.restricted else "such an answer counts as an error"
+    judged = f"{evaluation.clips} clips of {evaluation.speakers} speakers, fingerprint {evaluation.fingerprint}"
+    if not evaluation.classes:
+        _show_dimensions(evaluation, judged)
+        return
     console.table(
         {
-            "judged": f"{evaluation.clips} clips of {evaluation.speakers} speakers, fingerprint {evaluation.fingerprint}",
+            "judged": judged,
             "classes": ", ".join(f"{label} {count}" for label, count in present) + (f"; {renamed}" if renamed else ""),
             "unmapped": f"{unmapped}: left out, the model has no such class" if unmapped else "nothing",
             "not in corpus": f"{', '.join(evaluation.absent)}: {fate}" if evaluation.absent else "nothing",
         }
     )
     console.show()
-    console.table((name, _format(evaluation.metrics[name])) for name in SUMMARY)
+    console.table((name, _format(evaluation.metrics[name])) for name in SUMMARY if name in evaluation.metrics)
     console.show()
     console.columns(
         ["class", "clips", "recall"],
@@ -157,6 +167,20 @@ def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
     console.show()
     rows = dict(zip(evaluation.classes, evaluation.confusion, strict=True))
     console.columns(["true | predicted", *evaluation.classes], [(label, *rows[label]) for label, _ in present])
+    for text in evaluation.warnings:
+        console.warn(text)
+    if evaluation.clips_left_out:
+        console.warn(describe_left_out(evaluation.clips_left_out))
+
+
+def _show_dimensions(evaluation: CrossCorpusRecord, judged: str) -> None:
+    console.table({"judged": judged})
+    console.show()
+    console.table((name, _format(evaluation.metrics[name])) for name in SUMMARY if name in evaluation.metrics)
+    groups = [name for name in evaluation.metrics if "=" in name]
+    if groups:
+        console.show()
+        console.columns(["group", "ccc_mean"], [(name.removeprefix("ccc_mean_"), _format(evaluation.metrics[name])) for name in groups])
     for text in evaluation.warnings:
         console.warn(text)
     if evaluation.clips_left_out:
