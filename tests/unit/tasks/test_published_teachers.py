@@ -29,11 +29,12 @@ from ser_kd.models.speech_model import SpeechModel
 from ser_kd.reports.teacher_rows import warn_of_teacher
 from ser_kd.runtime.build import build
 from ser_kd.runtime.composition import compose
+from ser_kd.runtime.recording import write_record
 from ser_kd.storage.tensor_shelf import TensorShelf
 from ser_kd.tasks.published_teachers import check_published, check_unheard, describe_published, load_published_member
 from ser_kd.tasks.run_export import _list_licences
-from ser_kd.tasks.teachers import identify_teacher, make_teacher
-from tests.published_models import save_odyssey, save_wav2vec2
+from ser_kd.tasks.teachers import identify_teacher, load_member, make_teacher
+from tests.published_models import SMALL, save_odyssey, save_wav2vec2
 
 SEEN = {"msp_podcast": ["train", "validation"]}
 
@@ -202,3 +203,23 @@ def test_licences_and_warnings_travel_into_exported_models_and_reports() -> None
     assert warn_of_teacher(record.teachers[0], record) == ["which speakers its teacher dawn was trained on is unknown"]
     record.teachers[0].trained_on = ["msp_podcast/train"]
     assert warn_of_teacher(record.teachers[0], record) == ["heard it all"]
+
+
+def test_a_dry_run_counts_a_model_whose_weights_nobody_has() -> None:
+    source: MemberSource = {"path": "someone/model", "layout": "wav2vec2", "seen": SEEN, "settings": {**SMALL, "conv_bias": True}}
+    member = load_published_member("dawn", source, fold_of(), "demo", needs_weights=False)
+    assert member.record.identity is None
+    assert member.record.parameters == sum(parameter.numel() for parameter in member.model.parameters())
+    assert member.hear(clips()).dimensions is not None
+    with pytest.raises(DataError, match="'someone/model' are not on this machine"):
+        load_published_member("dawn", source, fold_of(), "demo", needs_weights=True)
+
+
+def test_a_run_of_ours_hands_on_the_licences_of_its_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ser_kd.tasks.teachers.load_student", lambda folder: (nn.Linear(1, 1), None, None))
+    taught = [TeacherRecord(name, None, None, None, ["x"], 1, licence=licence) for name, licence in (("a", "MIT"), ("b", ""), ("c", "MIT"))]
+    folder = tmp_path / "a" / "b" / "id" / "fold=0" / "seed=0"
+    write_record(folder, RunRecord("a/b", "id", "finished", 0, "elsewhere", fold_of().to_record(), teachers=taught))
+    member = load_member(folder, fold_of(), "demo", "own")
+    assert member.record.licence == "MIT"
+    assert describe_published([member]) == ["teacher own: a/b/id/fold=0/seed=0; licence: MIT"]
