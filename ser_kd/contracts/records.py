@@ -71,6 +71,9 @@ class TeacherRecord:
         class_weights: Class -> share, where it differs by class.
         calibration_temperature: What its logits are divided by; None where they are not.
         left_out: Its classes that the student does not have.
+        source: Folder or hub name of a model made elsewhere; empty for a run of ours.
+        licence: Under what its weights, or those of its own teachers, may be used; empty where nothing is stated.
+        warnings: What a reader must know of it, such as that it may have heard the corpus before.
     """
 
     name: str
@@ -86,6 +89,9 @@ class TeacherRecord:
     class_weights: dict[str, float] = field(default_factory=dict)
     calibration_temperature: float | None = None
     left_out: list[str] = field(default_factory=list)
+    source: str = ""
+    licence: str = ""
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -12,7 +11,7 @@ from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.distill.answer_rows import AnswerRow, KeptParts, cut_row, join_rows
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
-from ser_kd.distill.teacher_member import TeacherMember
+from ser_kd.distill.teacher_member import TeacherMember, hash_weights
 from ser_kd.storage.tensor_shelf import TensorShelf
 
 Places = Mapping[tuple[str, int | None], str]
@@ -171,15 +170,11 @@ def differs(stored: Mapping[str, Tensor], asked: Mapping[str, Tensor], tolerance
 
 def identify_member(member: TeacherMember) -> dict[str, str | list[int] | None]:
     """Give what a member's answers depend on: its run's configuration and weights, its classes as the student's, its calibration."""
-    digest = hashlib.sha256()
-    for name, value in sorted(member.model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     temperature = member.record.calibration_temperature
     return {
         "name": member.name,
         "identity": member.record.identity,
-        "weights": digest.hexdigest()[:16],
+        "weights": hash_weights(member.model),
         "classes": None if member.mapping is None else list(member.mapping.positions),
         "temperature": None if temperature is None else f"{temperature:.6g}",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -112,3 +113,12 @@ class TeacherMember:
         logits = outputs.logits if self.mapping is None else self.mapping(outputs.logits)
         temperature = self.record.calibration_temperature
         return replace(outputs, logits=logits if temperature is None else logits / temperature)
+
+
+def hash_weights(model: nn.Module) -> str:
+    """Hash a model's tensors by name, kind and content: 16 hexadecimal digits, alike on every machine."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]

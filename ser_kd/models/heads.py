@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from ser_kd.contracts.emotions import DIMENSIONS
@@ -119,23 +118,35 @@ class MlpHead(_Answers):
 
 
 class DimensionHead(nn.Module):
-    """Arousal, dominance and valence, without squashing, from one linear layer or through a tanh layer.
+    """Arousal, dominance and valence, without squashing, from one linear layer or through a hidden layer.
 
     Args:
         width: Width of the embedding.
-        hidden_width: Width of a tanh layer in between; None is no such layer.
+        hidden_width: Width of a layer in between; None is no such layer.
         dropout: Probability of dropping a value before each layer.
+        activation: "tanh" or "relu", of the hidden layer.
+        hidden_norm: Whether a layer norm stands before the activation.
     """
 
-    def __init__(self, width: int, hidden_width: int | None = None, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden_width: int | None = None,
+        dropout: float = 0.0,
+        activation: Literal["tanh", "relu"] = "tanh",
+        hidden_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.hidden = None if hidden_width is None else _linear(width, hidden_width)
+        self.norm = nn.LayerNorm(hidden_width) if hidden_norm and hidden_width is not None else None
+        self.activation = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]()
         self.regressor = _regressor(width if hidden_width is None else hidden_width)
 
     def forward(self, embedding: Tensor) -> Outputs:
         """Give dimensions (B, 3) for an embedding (B, D)."""
         if self.hidden is None:
             return Outputs(dimensions=self.regressor(self.dropout(embedding)))
-        hidden = torch.tanh(self.hidden(self.dropout(embedding)))
+        hidden = self.hidden(self.dropout(embedding))
+        hidden = self.activation(hidden if self.norm is None else self.norm(hidden))
         return Outputs(dimensions=self.regressor(self.dropout(hidden)), embeddings={"hidden": hidden})

@@ -12,19 +12,20 @@ VARIANCE_FLOOR = 1e-10
 """Below this the deviation is constant, so that its gradient stays finite in a clip of one frame."""
 
 
-def weighted_moments(frames: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def weighted_moments(frames: Tensor, weights: Tensor, variance_floor: float = VARIANCE_FLOOR) -> tuple[Tensor, Tensor]:
     """Compute mean and population deviation over frames.
 
     Args:
         frames: (B, F, D), finite everywhere.
         weights: (B, F, 1) or (B, F, D), summing to 1 over F.
+        variance_floor: No smaller variance is told.
 
     Returns:
         (B, D) each.
     """
     mean = (frames * weights).sum(dim=1)
     variance = ((frames - mean.unsqueeze(1)).square() * weights).sum(dim=1)
-    return mean, variance.clamp_min(VARIANCE_FLOOR).sqrt()
+    return mean, variance.clamp_min(variance_floor).sqrt()
 
 
 def _clear(frames: Tensor, mask: Tensor | None) -> Tensor:
@@ -86,6 +87,35 @@ class AttentiveStatisticsPooling(nn.Module):
         frames = _clear(frames, mask)
         scores = self.score(torch.tanh(self.hidden(frames)))  # (B, F, D)
         return torch.cat(weighted_moments(frames, _weigh(scores, mask)), dim=1)
+
+
+class SharedAttentiveStatisticsPooling(nn.Module):
+    """Mean and standard deviation weighted by learned attention, one score per frame for all channels, softmax over valid frames.
+
+    Scores are v tanh(W h + b), v without a bias.
+
+    Args:
+        width: D of the frames, and of W.
+        variance_floor: No smaller variance is told.
+
+    Source: Okabe, Koshinaka and Shinoda 2018; the floor is that of the Odyssey 2024 baselines.
+    """
+
+    def __init__(self, width: int, variance_floor: float = 1e-5) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1, bias=False)
+        self.variance_floor = variance_floor
+
+    def output_width(self, width: int) -> int:
+        """Give the embedding's width for frames of ``width``."""
+        return 2 * width
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool (B, F, D) frames to (B, 2 D)."""
+        frames = _clear(frames, mask)
+        scores = self.score(torch.tanh(self.hidden(frames)))  # (B, F, 1)
+        return torch.cat(weighted_moments(frames, _weigh(scores, mask), self.variance_floor), dim=1)
 
 
 class ChannelAttentionPooling(nn.Module):

@@ -93,13 +93,25 @@ class PretrainedModule(nn.Module):
             )
 
     def _not_found(self) -> DataError:
-        return DataError(
-            f"The pretrained weights '{self.source}' are not on this machine.",
-            expected=f"{self.source} in {describe_hub_access()}, or a folder with config.json and model.safetensors",
-            got="neither",
-            remedy=f"either set the encoder's source=FOLDER (a copy of the model), or go online once: hf download {self.source} "
-            "(without HF_HUB_OFFLINE a run fetches them itself); scale=tiny does without weights",
-        )
+        return describe_missing_weights({"the encoder's source": self.source})
+
+
+def describe_missing_weights(sources: Mapping[str, str]) -> DataError:
+    """Make the error that says which weights are not on this machine, and how to give them.
+
+    Args:
+        sources: What was looked for, by the key of the configuration that names it.
+    """
+    names = "' and '".join(sources.values())
+    keys = " and ".join(f"{key}=FOLDER" for key in sources)
+    commands = " && ".join(f"hf download {source}" for source in sources.values())
+    return DataError(
+        f"The pretrained weights '{names}' are not on this machine.",
+        expected=f"'{names}' in {describe_hub_access()}, or a folder with config.json and model.safetensors",
+        got="neither",
+        remedy=f"either set {keys} (a copy of the model), or go online once: {commands} "
+        "(without HF_HUB_OFFLINE a run fetches them itself); scale=tiny does without weights",
+    )
 
 
 def _end_waiting(module: nn.Module, incompatible_keys: object) -> None:

@@ -28,6 +28,7 @@ def warn_of_teacher(teacher: TeacherRecord, record: RunRecord) -> list[str]:
         warnings.append(f"which speakers its teacher {teacher.name} was trained on is unknown")
     if teacher.protocol_fingerprint is not None and teacher.protocol_fingerprint != record.protocol.fingerprint:
         warnings.append(f"its teacher {teacher.name} was trained under another protocol ({teacher.protocol_fingerprint})")
+    warnings += [text for text in teacher.warnings if "unknown" not in teacher.trained_on]
     return warnings
 
 

@@ -47,5 +47,5 @@ def describe_costs(run: TrainingRun) -> dict[str, str]:
 def _describe_teacher(teacher: TeacherEnsemble | None) -> str:
     if teacher is None:
         return "none"
-    runs = ", ".join(str(member.record.run) for member in teacher.members)
+    runs = ", ".join(str(member.record.run or member.record.source) for member in teacher.members)
     return f"{teacher.parameter_count:,} parameters in {len(teacher.members)} model(s), frozen ({runs})"

@@ -1,4 +1,4 @@
-"""ser-kd evaluate: judge a checkpoint of a finished run again, or on all clips of another corpus with labels mapped by name."""
+"""ser-kd evaluate: judge a finished run again, or on another corpus with labels mapped by name; or a teacher as it is."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ def run(arguments: list[str]) -> int:
         0.
 
     Raises:
-        ConfigError: If the split or the protocol's clips are not those of the run.
+        ConfigError: If neither a run nor a teacher is named, or the split or the protocol's clips are not those of the run.
         LeakageError: If all clips of the run's own corpus are asked for.
     """
     config = compose("evaluate", arguments)
     check_config(config)
+    _check_who(config)
     for key, choices in (("split", ("test", "validation", "all", None)), ("checkpoint", ("best", "last"))):
         if config[key] not in choices:
             named = [choice for choice in choices if choice]
@@ -41,6 +42,12 @@ def run(arguments: list[str]) -> int:
     from ser_kd.tasks.cross_corpus import is_own_corpus, judge_other_corpus
     from ser_kd.tasks.finished_runs import read_finished_run, read_run_config
 
+    command = shlex.join(["ser-kd", "evaluate", *arguments])
+    if config.teacher is not None:
+        from ser_kd.tasks.teacher_evaluation import evaluate_teacher, show_teacher  # late
+
+        show_teacher(*evaluate_teacher(config, command))
+        return 0
     folder = Path(config.run)
     record, run_config = read_finished_run(folder), read_run_config(folder)
     corpus = build(config.corpus) if "_target_" in config.corpus else None
@@ -56,11 +63,34 @@ def run(arguments: list[str]) -> int:
         )
     evaluation, place = judge_other_corpus(
         folder, corpus, checkpoint=config.checkpoint, restrict=config.restrict, label_set=config.label_set,
-        command=shlex.join(["ser-kd", "evaluate", *arguments]), cache_dir=config.paths.cache,
+        command=command, cache_dir=config.paths.cache,
     )  # fmt: skip
     _show_other_corpus(evaluation)
     console.show(f"\nwritten: {place} and {place.with_suffix('.csv').name}")
     return 0
+
+
+def _check_who(config: DictConfig) -> None:
+    """Check that either a run or a teacher is to be judged, and that a teacher has a corpus."""
+    named = [key for key in ("run", "teacher") if config[key] is not None]
+    if len(named) != 1:
+        raise ConfigError(
+            "Who is to be judged is said twice." if named else "Nobody is to be judged.",
+            expected="run=FOLDER of a finished run, or teacher=adv_ensemble corpus=NAME",
+            got=" and ".join(named) or "neither",
+            remedy="take one of the two away" if named else "give one of the two",
+        )
+    if config.teacher is None:
+        return
+    idle = [f"{key}={config[key]}" for key, plain in (("split", None), ("checkpoint", "best"), ("restrict", False), ("label_set", None))
+            if config[key] != plain]  # fmt: skip
+    if idle or "_target_" not in config.corpus:
+        raise ConfigError(
+            "A teacher is judged on all clips of a corpus." if idle else "A teacher is judged, and no corpus is chosen.",
+            expected="teacher=… corpus=NAME and nothing that belongs to a run",
+            got=", ".join(idle) or "no corpus",
+            remedy="leave these out" if idle else "choose one, such as corpus=demo",
+        )
 
 
 def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:

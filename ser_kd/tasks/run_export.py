@@ -289,6 +289,7 @@ def _list_licences(model: SpeechModel, data: SpeechDataModule, run_record: RunRe
         for teacher in run_record.teachers
         if teacher.corpus not in (None, run_record.corpus)
     ]
+    notes += [f"taught by {teacher.name}: {teacher.licence}" for teacher in run_record.teachers if teacher.licence]
     return list(dict.fromkeys([*notes, *request.licences]))
 
 

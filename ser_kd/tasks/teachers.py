@@ -1,4 +1,4 @@
-"""Find the finished runs that teach, and make one frozen ensemble of them."""
+"""Find the finished runs and published models that teach, and make one frozen ensemble of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ from ser_kd.distill.teacher_spec import MemberSource, TeacherSpec
 from ser_kd.runtime.recording import read_record
 from ser_kd.storage.hashing import hash_data
 from ser_kd.tasks.finished_runs import load_student, read_finished_run
+from ser_kd.tasks.published_teachers import UNKNOWN, load_published_member
 
 
 def make_teacher(
-    spec: TeacherSpec, fold: ProtocolFold, corpus: str, seed: int, runs_root: Path, corpus_words: Sequence[str] = ()
+    spec: TeacherSpec,
+    fold: ProtocolFold,
+    corpus: str,
+    seed: int,
+    runs_root: Path,
+    corpus_words: Sequence[str] = (),
+    needs_weights: bool = True,
 ) -> TeacherEnsemble:
     """Load every member for a student's fold.
 
@@ -30,6 +37,7 @@ def make_teacher(
         seed: The student's seed.
         runs_root: Where runs lie.
         corpus_words: Words of a command line that say where the corpus lies, for messages.
+        needs_weights: Whether weights of published models must be there; a dry run counts them without.
 
     Raises:
         ConfigError: If a run is missing, ambiguous, has other classes, or nobody may answer for a training speaker.
@@ -37,10 +45,24 @@ def make_teacher(
         LeakageError: If a member was trained or selected on test speakers of the fold.
     """
     folders = _find_folders(spec, fold, seed, runs_root, corpus_words)
+    _check_cross_fitted(spec, corpus)
     members = [load_member(folder, fold, corpus, member) for member, folder in folders.items()]
+    members += [load_published_member(name, source, fold, corpus, needs_weights) for name, source in spec.published.items()]
     ensemble = TeacherEnsemble(members, fold.label_set.labels, spec.weights, spec.combine, spec.calibrate, spec.answers)
     ensemble.check_speakers(fold.speakers("train"))
     return ensemble
+
+
+def _check_cross_fitted(spec: TeacherSpec, corpus: str) -> None:
+    """Check that nobody answers as one who has not heard a speaker, and may have."""
+    suspect = [name for name, source in spec.published.items() if source.get("seen") == UNKNOWN or corpus in (source.get("seen") or {})]
+    if spec.answers == "cross_fitted" and suspect:
+        raise ConfigError(
+            "Cross-fitted answers come from members that did not train on a clip's speaker, and of one nobody knows.",
+            expected=f"published models that have heard nothing of {corpus}",
+            got=", ".join(suspect),
+            remedy="set teacher.answers=all",
+        )
 
 
 def identify_teacher(ensemble: TeacherEnsemble) -> str:
@@ -194,6 +216,7 @@ def load_member(folder: Path, fold: ProtocolFold, corpus: str, name: str) -> Tea
         metrics={key: value for key, value in record.metrics.items() if key.count("/") == 1 and "=" not in key},
         identity=record.identity,
         corpus=record.corpus,
+        licence="; ".join(dict.fromkeys(teacher.licence for teacher in record.teachers if teacher.licence)),
         left_out=[] if mapping is None else list(mapping.left_out),
     )
     if record.corpus != corpus:  # the same name is another person there

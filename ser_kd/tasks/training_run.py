@@ -41,6 +41,7 @@ from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, train
 from ser_kd.runtime.recording import identify
 from ser_kd.runtime.tracking import choose_mode
 from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_noise
+from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
 
 DEFAULT_MONITORS: dict[Targets, str] = {
@@ -160,6 +161,8 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     quieten_libraries(choose_mode(config.logger.wandb))
     keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
+    if spec is not None:
+        check_published(spec, config.datamodule.sample_rate_hz, needs_weights=not config.dry_run)
     _check_averaging(config)
     check_shares(config.datamodule.batch_size, count_processes())
     build(config.get("noise"))
@@ -183,7 +186,11 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     teacher = None
     if spec is not None:
         corpus_words = _list_corpus_words(config, command)
-        teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words)
+        teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words, not config.dry_run)
+        for line in describe_published(teacher.members):
+            console.note(line)
+        for text in list_warnings(teacher.members):
+            console.warn(text)
     if config.monitor is None:
         config.monitor = DEFAULT_MONITORS[data.fold.targets]
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]

@@ -33,7 +33,7 @@ GROUPS = {
     "protocol/by_corpus": 6,
     "scale": 3,
     "student": 19,
-    "teacher": 4,
+    "teacher": 5,
     "trainer": 6,
     "noise": 3,
     "views": 6,

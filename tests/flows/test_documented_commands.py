@@ -13,6 +13,7 @@ import soundfile
 
 from tests.conftest import speech_like, write_emodb, write_ravdess
 from tests.iemocap_folder import write_iemocap
+from tests.published_models import save_odyssey, save_wav2vec2
 from tests.tiny_models import RATE, write_tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +78,9 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
     monkeypatch.setenv("SER_KD_RUNS", str(runs))
     (workplace / "my.csv").unlink(missing_ok=True)
     places = {"$RAVDESS": str(ravdess), "$EMODB": str(emodb), "$IEMOCAP": str(iemocap), "my.csv": str(manifest_csv)}
+    for name, save in (("dawn", save_wav2vec2), ("odyssey", save_odyssey)):
+        save(workplace / f"documented_{name}")
+        places[f"${name.upper()}"] = str(workplace / f"documented_{name}")
     for words in commands(page):
         if words[0] == "export" and words[1].startswith("RUN="):
             # a reader copies the identity from the folder that an earlier line of the page made

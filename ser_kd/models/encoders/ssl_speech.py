@@ -41,7 +41,7 @@ _LIBRARY: Mapping[str, tuple[type[PreTrainedConfig], type[PreTrainedModel], str]
 }
 """Architecture -> configuration, network, and what its names begin with in a checkpoint that has a head too."""
 
-_SHAPING = (
+SHAPING = (
     "hidden_size", "num_attention_heads", "intermediate_size", "hidden_act", "layer_norm_eps", "do_stable_layer_norm",
     "feat_extract_norm", "feat_extract_activation", "feat_proj_layer_norm", "conv_dim", "conv_stride", "conv_kernel", "conv_bias",
     "num_conv_pos_embeddings", "num_conv_pos_embedding_groups", "conv_pos_kernel_size", "conv_pos_batch_norm",
@@ -130,8 +130,8 @@ class SslSpeech(PretrainedModule):
             sizes |= {"hidden_size": width, "num_attention_heads": max(1, width // _HEAD_WIDTH), "intermediate_size": 4 * width}
         folder_config = read_folder_config(source, own_weights)
         if conv_width is not None:
-            sizes["conv_dim"] = [conv_width] * len(make_library_config(kind, settings, folder_config, {}, _SHAPING).conv_dim)
-        config = make_library_config(kind, settings, folder_config, sizes, (*_SHAPING, _NUMBER_OF_BLOCKS))
+            sizes["conv_dim"] = [conv_width] * len(make_library_config(kind, settings, folder_config, {}, SHAPING).conv_dim)
+        config = make_library_config(kind, settings, folder_config, sizes, (*SHAPING, _NUMBER_OF_BLOCKS))
         _check_supported(config)
         self.width: int = config.hidden_size
         self.blocks: LayerMap | None = blocks if blocks is None or isinstance(blocks, str) else tuple(blocks)
@@ -153,7 +153,7 @@ class SslSpeech(PretrainedModule):
             ConfigError: If they contradict the configuration.
             DataError: If a tensor is missing, left over or of another shape.
         """
-        check_same_shaping(self.model.config, config, _SHAPING, self.source)
+        check_same_shaping(self.model.config, config, SHAPING, self.source)
         normalizes = preprocessor.get("do_normalize")
         if normalizes is not None and normalizes != self.normalize_waveform:
             raise ConfigError(
@@ -198,7 +198,7 @@ class SslSpeech(PretrainedModule):
                 got=type(other).__name__,
                 remedy="choose a teacher with the student's kind of encoder, or student.init_from=pretrained",
             )
-        check_same_shaping(self.model.config, other.model.config.to_dict(), _SHAPING, "the teacher")
+        check_same_shaping(self.model.config, other.model.config.to_dict(), SHAPING, "the teacher")
         if other.normalize_waveform != self.normalize_waveform:
             raise ConfigError(
                 "Teacher and student prepare waveforms in different ways.",
