@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
     data: SpeechDataModule = build(config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol))
     with console.progress("decoding audio") as data.progress:
         manifest, audio = data.manifest, data.audio
-    folds = data.protocol.folds(manifest, data.label_set)
+    folds = [data.add_unlabelled(fold) for fold in data.protocol.folds(manifest, data.label_set)]
     first = folds[0]
     console.heading(f"{manifest.corpus}, protocol {first.protocol}, fingerprint {first.fingerprint}")
     unused = Counter(u.emotion or "no label" for u in manifest.utterances if u.emotion is None or not first.label_set.find_class(u.emotion))

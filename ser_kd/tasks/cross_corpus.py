@@ -74,7 +74,7 @@ def judge_other_corpus(
     relabelled = RelabelledCorpus(corpus, classes, _choose_own_labels(corpus, label_set))
     remarks += _check_same_named(folder, run, corpus)
     data: SpeechDataModule = build(
-        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None}),
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, "unlabelled_root": None}),
         corpus=relabelled,
         protocol=AllClips(),
         fold=0,
@@ -176,7 +176,7 @@ def _check_same_named(folder: Path, run: RunRecord, corpus: Corpus) -> list[str]
 
 
 def _describe_cropping(data: SpeechDataModule) -> list[str]:
-    longest = data.clip_samples
+    longest, _ = data.evaluation_length
     cropped = [u for u in data.fold.test if longest is not None and data.audio.length_of(u.id) > longest]
     if not cropped:
         return []

@@ -18,7 +18,7 @@ EXPERIMENTS = sorted(str(path.relative_to(ROOT / "experiments").with_suffix(""))
 GROUPS = {
     "cache": 1,
     "averaging": 3,
-    "corpus": 6,
+    "corpus": 8,
     "corpus/by_run": 1,
     "datamodule": 2,
     "encoder": 13,
@@ -29,17 +29,19 @@ GROUPS = {
     "objective": 9,
     "optimizer": 2,
     "paths": 1,
-    "protocol": 10,
-    "protocol/by_corpus": 6,
+    "protocol": 12,
+    "protocol/by_corpus": 8,
     "scale": 3,
     "student": 12,
     "teacher": 4,
     "trainer": 6,
     "noise": 3,
-    "views": 6,
+    "views": 7,
 }
 TASKS = {"check", "evaluate", "export", "prepare", "robustness", "train"}
 FILL = {
+    "audio_folder": ["corpus.root=recordings"],
+    "background_both": ["noise=synthetic"],
     "background_noise": ["views.student.bank.root=noises"],
     "ensemble": ["teacher.members={a: {experiment: demo/teacher}}"],
     "folder": ["noise.root=noises", "views=noisy_student"],

@@ -207,7 +207,8 @@ class EvaluationProtocol(ABC):
                     got=", ".join(f"{name} {len(part[name])}" for name in SPLITS),
                     remedy="use fewer folds, a corpus with more speakers, or another protocol (ser-kd list protocol)",
                 )
-        rows = [[sorted((u.id, label_set.class_of(u.emotion or "")) for u in part[name]) for name in SPLITS] for part in parts]
+        named = [[[(u.id, u.emotion and label_set.class_of(u.emotion)) for u in part[name]] for name in SPLITS] for part in parts]
+        rows = [[sorted(clips) for clips in splits] for splits in named]
         fingerprint = hash_data([list(label_set.labels), rows])
         warnings: tuple[str, ...] = ()
         selection = "validation"
