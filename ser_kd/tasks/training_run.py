@@ -83,6 +83,8 @@ class TrainingRun:
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
         fold = self.fold
         objective: Objective = build(self.config.objective)
+        if not fold.is_labelled("train"):
+            objective.check_without_labels()
         is_global = self.config.batch_scope == "global"
         objective.check_batch_size(self.data.batch_size if is_global else self.data.batch_size // count_processes())
         student = build(self.config.student, classes=len(fold.label_set))

@@ -104,6 +104,10 @@ class ProtocolFold:
         counts = Counter(self.label_set.class_of(u.emotion) for u in self.split(name) if u.emotion is not None)
         return [counts[label] for label in self.label_set.labels]
 
+    def is_labelled(self, name: str) -> bool:
+        """Tell whether any clip of a split has a class, or an arousal, dominance or valence."""
+        return any(u.emotion is not None or (u.arousal, u.dominance, u.valence) != (None, None, None) for u in self.split(name))
+
     def to_record(self) -> ProtocolRecord:
         """Give what stands in a run's record."""
         return ProtocolRecord(
