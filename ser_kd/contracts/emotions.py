@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.suggestions import suggest
 
 DIMENSIONS: tuple[str, str, str] = ("arousal", "dominance", "valence")
 """The order in which dimensional values stand everywhere in the project."""
+
+Targets = Literal["classes", "dimensions", "both"]
+"""What a model learns and is judged by: emotion classes, arousal, dominance and valence, or both."""
 
 EMOTION_SYNONYMS: Mapping[str, str] = {
     "anger": "angry",
@@ -128,6 +132,21 @@ class LabelSet:
         """Give the position of an emotion's class among the logits, or None where its clips are left out."""
         label = self.class_of(emotion)
         return None if label is None else self.labels.index(label)
+
+
+@dataclass(frozen=True)
+class NoClasses(LabelSet):
+    """The label set where only arousal, dominance and valence are learned: no class, and no emotion is refused."""
+
+    name: str = "none"
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Allow that there is no class."""
+
+    def class_of(self, emotion: str) -> str | None:
+        """Give None: no emotion has a class."""
+        return None
 
 
 @dataclass(frozen=True)

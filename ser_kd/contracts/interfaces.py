@@ -56,7 +56,8 @@ class BlockwiseEncoder(Protocol):
 
 @runtime_checkable
 class LossTerm(Protocol):
-    """One term of the objective. ``needs_teacher`` is checked before the first step.
+    """One term of the objective. ``needs_teacher`` is checked before the first step, and ``needs_targets`` too: a term that listens to
+    labels or logits of classes says so by ``needs_targets = "classes"``, one of arousal, dominance and valence by ``"dimensions"``.
 
     A term that compares the clips of a batch says by an attribute ``minimum_batch`` how many it needs; smaller batches throughout
     are refused before the first step, and a smaller last batch of an epoch gives zero. One that needs the teacher's frames or hidden

@@ -26,6 +26,9 @@ class ProtocolRecord:
         class_counts: Split name -> clips per class, in class order.
         warnings: Whatever a reader must know to compare.
         withheld: Training speakers of the fold that were kept from training, so that the model can answer for them unseen.
+        targets: What is learned and judged: ``classes``, ``dimensions`` or ``both``.
+        dimension_counts: Split name -> dimension -> ``clips`` that are annotated and, where there are any, their ``mean`` and ``deviation``
+            (divided by n); empty where targets are classes.
     """
 
     name: str
@@ -41,6 +44,13 @@ class ProtocolRecord:
     class_counts: dict[str, list[int]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     withheld: list[str] = field(default_factory=list)
+    targets: str = "classes"
+    dimension_counts: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+
+    @property
+    def learns_dimensions(self) -> bool:
+        """Whether arousal, dominance and valence are learned and judged."""
+        return self.targets != "classes"
 
 
 @dataclass
@@ -85,7 +95,9 @@ class RunRecord:
     Metrics are named ``<split>/<metric>``, such as ``test/ua``, ``test/wa``, ``test/f1_macro``, ``test/f1_weighted``,
     ``test/recall_<class>``, ``test/calibration_error``, ``test/teacher_agreement``, ``test/ua_gender=female``,
     ``train/teacher_confidence`` (mean of the teacher's largest probability on the training clips as it heard them);
-    shares lie in [0, 1]. An undefined value is NaN (null in the file) and stands in ``undefined`` with its reason.
+    shares lie in [0, 1]. Where dimensions are learned, ``test/ccc_arousal``, ``test/pearson_…``, ``test/rmse_…``, ``test/ccc_mean`` (of the
+    dimensions that are defined), ``test/teacher_ccc_…``, ``test/teacher_agreement_ccc_…``, ``test/ccc_mean_gender=female``.
+    An undefined value is NaN (null in the file) and stands in ``undefined`` with its reason.
 
     Args:
         experiment: ``<paper_slug>/<variant>``.

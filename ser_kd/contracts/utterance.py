@@ -38,3 +38,13 @@ class Utterance:
     start_s: float = 0.0
     end_s: float | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dimensions(self) -> tuple[float | None, float | None, float | None]:
+        """Arousal, dominance, valence."""
+        return self.arousal, self.dominance, self.valence
+
+    @property
+    def is_annotated(self) -> bool:
+        """Whether one of the three is known at least."""
+        return any(value is not None for value in self.dimensions)

@@ -99,6 +99,7 @@ class SpeechCollation:
             row[start : start + len(waveform)] = waveform
         lengths = torch.tensor([width if fixed else len(w) for w in cropped], dtype=torch.int64)
         dimensions = torch.stack([clip.dimensions for clip in clips])  # (B, 3)
+        has_classes = bool(self.class_names) or any(clip.class_index >= 0 for clip in clips)
         has_dimensions = bool((~dimensions.isnan()).any())
         utterances = [clip.utterance for clip in clips]
         names = sorted({name for utterance in utterances for name in utterance.groups})
@@ -109,7 +110,7 @@ class SpeechCollation:
             lengths=lengths,
             keys=keys,
             texts=[u.text for u in utterances] if any(u.text is not None for u in utterances) else None,
-            classes=torch.tensor([clip.class_index for clip in clips], dtype=torch.int64),
+            classes=torch.tensor([clip.class_index for clip in clips], dtype=torch.int64) if has_classes else None,
             dimensions=dimensions if has_dimensions else None,
             dimension_mask=~dimensions.isnan() if has_dimensions else None,
             groups={name: [u.groups.get(name, "") for u in utterances] for name in names},

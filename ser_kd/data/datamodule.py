@@ -12,7 +12,7 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.emotions import LabelSet, NoClasses
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.data.collate import EvaluationClips, Padding, SpeechCollation, choose_evaluation_length
 from ser_kd.data.dataset import SpeechDataset, group_values
@@ -130,11 +130,13 @@ class SpeechDataModule(lightning.LightningDataModule):
 
     @property
     def label_set(self) -> LabelSet:
-        """The classes of the protocol on this corpus.
+        """The classes of the protocol on this corpus; none where it learns dimensions alone.
 
         Raises:
             ConfigError: If the corpus has no label set of that name.
         """
+        if self.protocol.targets == "dimensions":
+            return NoClasses()
         name = self.protocol.label_set or self.corpus.default_label_set
         sets = self.corpus.label_sets
         if name not in sets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Literal, get_args
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from ser_kd.contracts.batch import ModelInput, SpeechBatch
+from ser_kd.contracts.emotions import DIMENSIONS, Targets
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.interfaces import Teacher
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
@@ -39,7 +41,7 @@ class DistillationModule(lightning.LightningModule):
     Args:
         student: Model that maps ``ModelInput`` to ``Outputs``.
         objective: Weighted loss terms.
-        classes: Class names in logit order.
+        classes: Class names in logit order; empty where only dimensions are learned.
         teacher: Answers without gradient; None is the empty chair.
         views: What each of the two hears in training.
         optimizer: Parameters -> optimizer.
@@ -48,9 +50,10 @@ class DistillationModule(lightning.LightningModule):
         group_values: Attributes to report by and their values.
         batch_scope: What terms that compare clips, and mix-up, see where several processes share a batch: ``global`` is all of it,
             ``process`` this process's share, which needs no exchange but makes the result depend on the number of processes.
+        targets: What is learned and judged.
 
     Raises:
-        ConfigError: If ``batch_scope`` is something else, or a term needs a teacher and there is none.
+        ConfigError: If ``batch_scope`` is something else, a term needs a teacher and there is none, or it needs other targets.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class DistillationModule(lightning.LightningModule):
         class_counts: Sequence[int] | None = None,
         group_values: Mapping[str, Sequence[str]] | None = None,
         batch_scope: BatchScope = "global",
+        targets: Targets = "classes",
     ) -> None:
         super().__init__()
         if batch_scope not in get_args(BatchScope):
@@ -82,8 +86,10 @@ class DistillationModule(lightning.LightningModule):
                 got="teacher: null",
                 remedy="set teacher.experiment=… or teacher.run=FOLDER, or choose objective=ce",
             )
+        objective.check_targets(targets)
         self.student = student
         self.objective = objective
+        self.targets: Targets = targets
         self.classes = list(classes)
         self._teacher: tuple[Teacher | None] = (teacher,)  # a tuple hides it from nn.Module's registration
         self._memory = None if teacher is None else AnswerMemory(teacher)
@@ -93,7 +99,12 @@ class DistillationModule(lightning.LightningModule):
         self.learning_rate_schedule = learning_rate_schedule
         if class_counts is not None:
             objective.set_class_counts(class_counts)
-        self.panels = nn.ModuleDict({split: MetricPanel(self.classes, group_values=group_values or {}) for split in ("validation", "test")})
+        self.panels = nn.ModuleDict(
+            {
+                split: MetricPanel(self.classes, group_values=group_values or {}, dimensions=targets != "classes")
+                for split in ("validation", "test")
+            }
+        )
         self.results: dict[str, PanelResult] = {}
         self.predictions: dict[str, list[dict[str, Any]]] = {"validation": [], "test": []}
         self._rows: dict[str, list[list[dict[str, Any]]]] = {"validation": [], "test": []}  # by batch
@@ -132,6 +143,37 @@ class DistillationModule(lightning.LightningModule):
             heard = batch.model_input()
             answers = None if self.teacher is None else self._whom_to_ask().answer(heard, batch.speakers, batch.ids)
             self.objective(self.student(heard), batch, answers)
+        finally:
+            self.train(training)
+
+    @torch.no_grad()
+    def check_answers(self, batch: SpeechBatch) -> None:
+        """Check on a few clean clips that student and teacher answer with what is learned, before the first step.
+
+        Raises:
+            ConfigError: If the student's head, or a teacher that a term follows, says nothing about the targets.
+        """
+        training = self.training
+        self.eval()
+        try:
+            outputs = self.student(batch.model_input())
+            silent = [
+                name
+                for name, answer, wanted in (
+                    ("classes", outputs.logits, self.targets != "dimensions"),
+                    ("dimensions", outputs.dimensions, self.targets != "classes"),
+                )
+                if wanted and answer is None
+            ]
+            if silent:
+                raise ConfigError(
+                    f"The student does not answer with {' and '.join(silent)}.",
+                    expected=f"a head for protocol.targets={self.targets}: LinearHead and MlpHead do what the protocol asks for",
+                    got=f"{type(getattr(self.student, 'head', self.student)).__name__} without {' and '.join(silent)}",
+                    remedy="set student.head._target_=ser_kd.models.heads.LinearHead, or change protocol.targets",
+                )
+            if self.teacher is not None and self.objective.needs_dimensions_of_teacher():
+                self.objective(outputs, batch, self.teacher.answer(batch.model_input(), batch.speakers, batch.ids))
         finally:
             self.train(training)
 
@@ -240,24 +282,47 @@ class DistillationModule(lightning.LightningModule):
             return  # each clip is judged once
         teacher = None if self._memory is None else self._memory.answer(batch.model_input(), batch.speakers).combined
         self._panel(split).update(outputs, batch, teacher)
-        if outputs.logits is None:
-            return
-        probabilities = outputs.logits.float().softmax(dim=1).cpu()  # (B, C)
-        targets = [-1] * len(batch) if batch.classes is None else batch.classes.tolist()
-        rows: list[dict[str, Any]] = []
-        self._rows[split].append(rows)
-        for row, (name, speaker, target) in enumerate(zip(batch.ids, batch.speakers, targets, strict=True)):
-            rows.append(
+        classes = self._tell_classes(outputs, batch)
+        dimensions = self._tell_dimensions(outputs, batch)
+        self._rows[split].append(
+            [
                 {
                     "split": split,
                     "id": name,
                     "speaker": speaker,
-                    "truth": self.classes[target] if target >= 0 else "",
-                    "prediction": self.classes[int(probabilities[row].argmax())],
-                    **{f"probability_{label}": float(p) for label, p in zip(self.classes, probabilities[row], strict=True)},
+                    **classes[row],
+                    **dimensions[row],
                     **{f"group_{group}": values[row] for group, values in batch.groups.items()},
                 }
-            )
+                for row, (name, speaker) in enumerate(zip(batch.ids, batch.speakers, strict=True))
+            ]
+        )
+
+    def _tell_classes(self, outputs: Outputs, batch: SpeechBatch) -> list[dict[str, Any]]:
+        """Give the columns ``truth``, ``prediction`` and ``probability_<class>`` of each clip; none where there are no classes."""
+        if outputs.logits is None or not self.classes:
+            return [{}] * len(batch)
+        probabilities = outputs.logits.float().softmax(dim=1).cpu()  # (B, C)
+        targets = [-1] * len(batch) if batch.classes is None else batch.classes.tolist()
+        return [
+            {
+                "truth": self.classes[target] if target >= 0 else "",
+                "prediction": self.classes[int(shares.argmax())],
+                **{f"probability_{label}": float(p) for label, p in zip(self.classes, shares, strict=True)},
+            }
+            for target, shares in zip(targets, probabilities, strict=True)
+        ]
+
+    def _tell_dimensions(self, outputs: Outputs, batch: SpeechBatch) -> list[dict[str, Any]]:
+        """Give the columns ``truth_<dimension>``, empty where not annotated, and ``prediction_<dimension>`` of each clip."""
+        if outputs.dimensions is None or self.targets == "classes":
+            return [{}] * len(batch)
+        truth = torch.full((len(batch), len(DIMENSIONS)), torch.nan) if batch.dimensions is None else batch.dimensions.cpu()
+        return [
+            {f"truth_{name}": "" if math.isnan(value) else value for name, value in zip(DIMENSIONS, known, strict=True)}
+            | {f"prediction_{name}": value for name, value in zip(DIMENSIONS, said, strict=True)}
+            for known, said in zip(truth.tolist(), outputs.dimensions.float().cpu().tolist(), strict=True)
+        ]
 
     def _whom_to_ask(self) -> Teacher:
         if self._training_teacher[0] is not None:
@@ -274,7 +339,7 @@ class DistillationModule(lightning.LightningModule):
         self.predictions[split] = self._join_rows(split)
         for name, value in result.values.items():
             # computed over all processes by the panel: the same on every rank
-            self.log(f"{split}/{name}", float(value), prog_bar=split == "validation" and name == "ua", rank_zero_only=False)
+            self.log(f"{split}/{name}", float(value), prog_bar=split == "validation" and name in ("ua", "ccc_mean"), rank_zero_only=False)
 
     def _join_rows(self, split: str) -> list[dict[str, Any]]:
         """Give the rows of all processes in the order of the clips; during training, where nobody reads them, this process's own."""

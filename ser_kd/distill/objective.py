@@ -10,6 +10,7 @@ from typing import Any, NotRequired, TypedDict
 from torch import Tensor, nn
 
 from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.emotions import Targets
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.interfaces import LossTerm
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
@@ -152,6 +153,27 @@ class Objective(nn.Module):
                 got=", ".join(f"objective.terms.{name}" for name in asking),
                 remedy="choose objective=kl (classes) or objective=ccc_teacher (dimensions), with a teacher; or a corpus with labels",
             )
+
+    def check_targets(self, targets: Targets) -> None:
+        """Check that every term hears of what is learned.
+
+        Raises:
+            ConfigError: If a term needs classes and only dimensions are learned, or the other way round.
+        """
+        for name, loss in self.losses.items():
+            needed = getattr(loss, "needs_targets", None)
+            if needed is not None and targets not in (needed, "both"):
+                own = "ce" if targets == "classes" else "ccc"
+                raise ConfigError(
+                    f"The term '{name}' needs {needed}, and the run learns {targets} alone.",
+                    expected=f"an objective of terms for {targets}, such as objective={own}",
+                    got=f"protocol.targets={targets} and objective.terms.{name}",
+                    remedy=f"choose objective={own}, set objective.terms.{name}=null, or set protocol.targets={needed} (or both)",
+                )
+
+    def needs_dimensions_of_teacher(self) -> bool:
+        """Tell whether a term follows the teacher's arousal, dominance and valence."""
+        return any(_as_term(loss).needs_teacher and getattr(loss, "needs_targets", None) == "dimensions" for loss in self.losses.values())
 
     def check_batch_size(self, batch_size: int) -> None:
         """Check that every term that compares clips of a batch gets enough of them.

@@ -44,7 +44,7 @@ class TeacherEnsemble:
 
     Args:
         members: At least one.
-        classes: The student's classes, in logit order.
+        classes: The student's classes, in logit order; empty where it has none.
         weights: See above.
         combine: See above.
         calibrate: Fit a temperature for each member on validation clips and divide its logits by it.
@@ -88,6 +88,10 @@ class TeacherEnsemble:
     def needs_fit(self) -> bool:
         """Whether weights or temperatures wait for validation clips."""
         return self.calibrate or self.weights in ("validation_confidence", "per_class")
+
+    @property
+    def _width(self) -> int:
+        return max(len(self.classes), 1)  # where there are no classes a weight holds for the dimensions
 
     def describe(self) -> dict[str, Any]:
         """Give how answers are combined as plain data for the record."""
@@ -261,7 +265,7 @@ class TeacherEnsemble:
 
     def _given_table(self, weights: Weights) -> Tensor:
         if isinstance(weights, str):
-            table = torch.ones(len(self.members), len(self.classes), dtype=torch.float64)
+            table = torch.ones(len(self.members), self._width, dtype=torch.float64)
         else:
             names = [member.name for member in self.members]
             _check_names("members", weights, names)
@@ -272,7 +276,7 @@ class TeacherEnsemble:
                     _check_names("classes", row, self.classes)
                     rows.append([float(row[label]) for label in self.classes])
                 else:
-                    rows.append([float(row)] * len(self.classes))
+                    rows.append([float(row)] * self._width)
             table = torch.tensor(rows, dtype=torch.float64)
             if not bool(table.isfinite().all()) or bool((table < 0).any()) or bool((table.sum(dim=0) <= 0).any()):
                 raise ConfigError(

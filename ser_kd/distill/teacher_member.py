@@ -100,12 +100,15 @@ class TeacherMember:
             inputs: What it hears.
 
         Returns:
-            Its outputs, with logits (B, C) over the student's classes, divided by its calibration temperature.
+            Its outputs, with logits (B, C) over the student's classes, divided by its calibration temperature; without logits where the
+            student has none.
         """
         self.model.to(inputs.waveforms.device)
         outputs: Outputs = self.model(inputs)
         if outputs.logits is None:
             return outputs
+        if self.mapping is not None and not self.mapping.width:  # the student has no classes
+            return replace(outputs, logits=None)
         logits = outputs.logits if self.mapping is None else self.mapping(outputs.logits)
         temperature = self.record.calibration_temperature
         return replace(outputs, logits=logits if temperature is None else logits / temperature)

@@ -31,6 +31,7 @@ class SoftTargets(nn.Module):
     """
 
     needs_teacher = True
+    needs_targets = "classes"
 
     def __init__(
         self,

@@ -59,7 +59,9 @@ class Dimensional(Metric):
 
         Returns:
             ``ccc_<dimension>``, ``pearson_<dimension>`` in [-1, 1] and ``rmse_<dimension>``, () float64, NaN where
-            undefined (fewer than two annotated clips, or constant values); ``count_<dimension>``, the annotated clips.
+            undefined (fewer than two annotated clips, or constant annotations; Pearson's also where predictions are constant);
+            ``ccc_mean``, of the dimensions that have a CCC; ``count_<dimension>``, the annotated clips, and
+            ``spread_<dimension>``, the variance of their annotations.
         """
         width = len(DIMENSIONS)
         prediction, target = (
@@ -69,5 +71,12 @@ class Dimensional(Metric):
         mask = ~target.isnan()
         moments = measure_moments(prediction, target, mask)
         error = torch.where(mask, prediction - target, torch.zeros_like(target)).square().sum(dim=0) / moments.count
-        columns = {"ccc": measure_concordance(moments), "pearson": correlate(moments), "rmse": error.sqrt(), "count": moments.count}
-        return {f"{name}_{dimension}": column[i] for name, column in columns.items() for i, dimension in enumerate(DIMENSIONS)}
+        # where nothing varies there is nothing to agree with: Lin's formula would say 0, whatever the model answers
+        undefined = torch.full_like(moments.target_variance, torch.nan)
+        concordance = torch.where(moments.target_variance > 0, measure_concordance(moments), undefined)
+        columns = {
+            "ccc": concordance, "pearson": correlate(moments), "rmse": error.sqrt(), "count": moments.count,
+            "spread": moments.target_variance,
+        }  # fmt: skip
+        found = {f"{name}_{dimension}": column[i] for name, column in columns.items() for i, dimension in enumerate(DIMENSIONS)}
+        return {**found, "ccc_mean": concordance.nanmean()}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from ser_kd.contracts.batch import SpeechBatch
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.outputs import Outputs
 from ser_kd.metrics.agreement import TeacherAgreement
@@ -20,6 +21,7 @@ from ser_kd.metrics.calibration import CalibrationError
 from ser_kd.metrics.dimensional import Dimensional
 from ser_kd.metrics.recalls import Recalls
 
+_SCORES = ("ccc", "pearson", "rmse")
 _SUMMARY = ("ua", "wa", "f1_macro", "f1_weighted")
 
 
@@ -30,7 +32,9 @@ class PanelResult:
     Args:
         values: Name -> number: ``ua``, ``wa``, ``f1_macro``, ``f1_weighted``, ``recall_<class>``, ``calibration_error``; with
             a teacher ``teacher_agreement``, ``teacher_divergence`` and its own ``teacher_ua``, …; ``ua_<attribute>=<value>``
-            and ``wa_…`` by group; ``ccc_<dimension>``, ``pearson_…``, ``rmse_…`` by dimension. NaN where undefined.
+            and ``wa_…`` by group; ``ccc_<dimension>``, ``pearson_…``, ``rmse_…`` by dimension and ``ccc_mean`` of the dimensions that
+            have one; of it ``ccc_mean_<attribute>=<value>`` by group; with a teacher that answers with dimensions its own
+            ``teacher_ccc_…`` and ``teacher_agreement_ccc_…`` between its answers and the student's. NaN where undefined.
         undefined: Name -> why it is NaN.
         confusion: C x C counts, rows true, columns predicted; empty without classes.
         teacher_confusion: The same for the teacher on the same clips; empty without a teacher.
@@ -95,6 +99,49 @@ class _ClassMetrics(nn.Module):
                 _tell(result, f"{name}_{attribute}={value}", group_scores[name], f"no clip with a class and {attribute} '{value}'")
 
 
+class _DimensionMetrics(nn.Module):
+    """The part of the panel that judges dimensions; updated with every batch, as the other part is."""
+
+    def __init__(self, groups: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self.groups = tuple(groups)
+        self.student = Dimensional()
+        self.teacher = Dimensional()
+        self.agreement = Dimensional()
+        self.group_scores = nn.ModuleList([Dimensional() for _ in groups])
+
+    def _by_group(self) -> Iterator[tuple[tuple[str, str], Dimensional]]:
+        return zip(self.groups, cast(Iterable[Dimensional], self.group_scores), strict=True)
+
+    def update(self, prediction: Tensor, batch: SpeechBatch, teacher: Tensor | None) -> None:
+        target = torch.full_like(prediction, torch.nan) if batch.dimensions is None else batch.dimensions
+        mask = ~target.isnan() if batch.dimension_mask is None else batch.dimension_mask
+        self.student.update(prediction, target, mask)
+        if teacher is None:
+            self.teacher.update(prediction[:0], target[:0], mask[:0])
+            self.agreement.update(prediction[:0], prediction[:0])
+        else:
+            self.teacher.update(teacher, target, mask)
+            self.agreement.update(prediction, teacher)
+        for (attribute, value), scores in self._by_group():
+            members = torch.tensor([found == value for found in batch.groups.get(attribute, [""] * len(batch))], device=target.device)
+            scores.update(prediction[members], target[members], mask[members])
+
+    def compute_into(self, result: PanelResult) -> None:
+        scores = self.student.compute()
+        for name in [f"{score}_{dimension}" for score in _SCORES for dimension in DIMENSIONS]:
+            _tell(result, name, scores[name], _explain(scores, name))
+        _tell(result, "ccc_mean", scores["ccc_mean"], "no dimension has a CCC")
+        agreement, own = self.agreement.compute(), self.teacher.compute()
+        if int(agreement[f"count_{DIMENSIONS[0]}"]):
+            for ending in (*DIMENSIONS, "mean"):
+                name = f"ccc_{ending}"
+                _tell(result, f"teacher_{name}", own[name], _explain(own, name))
+                _tell(result, f"teacher_agreement_{name}", agreement[name], "fewer than two clips, or the teacher always says the same")
+        for (attribute, value), found in self._by_group():
+            _tell(result, f"ccc_mean_{attribute}={value}", found.compute()["ccc_mean"], f"no CCC of clips with {attribute} '{value}'")
+
+
 class MetricPanel(nn.Module):
     """The metrics of one split, computed once over all its clips and right under several processes.
 
@@ -122,9 +169,10 @@ class MetricPanel(nn.Module):
                 remedy="hand over the classes of the protocol's label set",
             )
         self.group_values = {attribute: tuple(values) for attribute, values in (group_values or {}).items()}
+        self.classes = tuple(classes)
         groups = [(attribute, value) for attribute, values in self.group_values.items() for value in values]
         self.class_metrics = _ClassMetrics(classes, groups) if classes else None
-        self.dimensional = Dimensional() if dimensions else None
+        self.dimension_metrics = _DimensionMetrics(groups) if dimensions else None
         self._told: set[str] = set()
 
     def update(self, outputs: Outputs, batch: SpeechBatch, teacher: Outputs | None = None) -> None:
@@ -144,9 +192,9 @@ class MetricPanel(nn.Module):
         if self.class_metrics is not None:
             logits = _need(outputs.logits, "class logits of the model")
             self.class_metrics.update(logits, batch, None if teacher is None else teacher.logits)
-        if self.dimensional is not None:
+        if self.dimension_metrics is not None:
             prediction = _need(outputs.dimensions, "dimensions of the model")
-            self.dimensional.update(prediction, _need(batch.dimensions, "dimensional annotations in the batch"), batch.dimension_mask)
+            self.dimension_metrics.update(prediction, batch, None if teacher is None else teacher.dimensions)
 
     def compute(self) -> PanelResult:
         """Compute everything over all clips of all processes; every process must call it.
@@ -157,16 +205,21 @@ class MetricPanel(nn.Module):
         result = PanelResult()
         if self.class_metrics is not None:
             self.class_metrics.compute_into(result)
-        if self.dimensional is not None:
-            for name, score in self.dimensional.compute().items():
-                if not name.startswith("count_"):
-                    _tell(result, name, score, "fewer than two annotated clips, or constant predictions or annotations")
+        if self.dimension_metrics is not None:
+            self.dimension_metrics.compute_into(result)
         news = {name: reason for name, reason in result.undefined.items() if name not in self._told}
         if news:
             self._told.update(news)
             listed = "; ".join(f"{name}: {reason}" for name, reason in news.items())
-            warnings.warn(f"Undefined metrics are NaN, and a class without a clip is left out of UA ({listed}).", UserWarning, stacklevel=2)
+            rule = ", and a class without a clip is left out of UA" if self.class_metrics is not None else ""
+            warnings.warn(f"Undefined metrics are NaN{rule} ({listed}).", UserWarning, stacklevel=2)
         return result
+
+    def list_names(self) -> list[str]:
+        """List the metrics there are whoever teaches, in the order in which they are computed."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a panel without a clip all is undefined
+            return list(MetricPanel(self.classes, self.group_values, self.dimension_metrics is not None).compute().values)
 
     def reset(self) -> None:
         """Forget all clips."""
@@ -195,6 +248,16 @@ def _need(tensor: Tensor | None, what: str) -> Tensor:
             remedy="let model, corpus and metrics agree on classes or dimensions",
         )
     return tensor
+
+
+def _explain(scores: Mapping[str, Tensor], name: str) -> str:
+    """Say why a dimension has no such number."""
+    score, _, dimension = name.partition("_")
+    if dimension == "mean":
+        return "no dimension has a CCC"
+    if int(scores[f"count_{dimension}"]) < (1 if score == "rmse" else 2):
+        return "fewer than two annotated clips" if score != "rmse" else "no annotated clip"
+    return "constant annotations" if not float(scores[f"spread_{dimension}"]) else "constant predictions"
 
 
 def _tell(result: PanelResult, name: str, score: Tensor, reason: str) -> None:

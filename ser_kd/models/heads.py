@@ -1,4 +1,4 @@
-"""What stands on the embedding: classes, or arousal, dominance and valence."""
+"""What stands on the embedding: classes, arousal, dominance and valence, or both."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ser_kd.contracts.emotions import DIMENSIONS
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Outputs
 
 
@@ -19,52 +20,102 @@ def _linear(width: int, outputs: int) -> nn.Linear:
     return layer
 
 
-class LinearHead(nn.Module):
-    """Dropout, then one linear layer to the logits.
+def _regressor(width: int) -> nn.Linear:
+    """Make the layer to arousal, dominance and valence; it begins at the middle of their scale from 0 to 1."""
+    layer = _linear(width, len(DIMENSIONS))
+    nn.init.constant_(layer.bias, 0.5)
+    return layer
+
+
+class _Answers(nn.Module):
+    """The last layers of a head: one for classes, one for dimensions, or both beside each other on the same values.
+
+    Raises:
+        ConfigError: If neither is wanted.
+    """
+
+    classifier: nn.Linear | None
+    regressor: nn.Linear | None
+
+    def _make_answers(self, width: int, classes: int, dimensions: bool) -> None:
+        if not classes and not dimensions:
+            raise ConfigError(
+                "A head has nothing to answer.",
+                expected="classes, dimensions or both",
+                got="classes=0, dimensions=False",
+                remedy="give it the classes of a label set, or set protocol.targets=dimensions",
+            )
+        self.classifier = _linear(width, classes) if classes else None
+        self.regressor = _regressor(width) if dimensions else None
+
+    def _answer(self, values: Tensor) -> Outputs:
+        return Outputs(
+            logits=None if self.classifier is None else self.classifier(values),
+            dimensions=None if self.regressor is None else self.regressor(values),
+        )
+
+
+class LinearHead(_Answers):
+    """Dropout, then one linear layer to the logits, to arousal, dominance and valence (without squashing), or one to each.
 
     Args:
         width: Width of the embedding.
-        classes: Number of classes.
+        classes: Number of classes; 0 for none.
         dropout: Probability of dropping a value of the embedding.
+        dimensions: Whether it answers with arousal, dominance and valence.
+
+    Raises:
+        ConfigError: If it has nothing to answer.
     """
 
-    def __init__(self, width: int, classes: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, classes: int, dropout: float = 0.0, dimensions: bool = False) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.classifier = _linear(width, classes)
+        self._make_answers(width, classes, dimensions)
 
     def forward(self, embedding: Tensor) -> Outputs:
-        """Give logits (B, C) for an embedding (B, D)."""
-        return Outputs(logits=self.classifier(self.dropout(embedding)))
+        """Give logits (B, C), dimensions (B, 3) or both for an embedding (B, D)."""
+        return self._answer(self.dropout(embedding))
 
 
-class MlpHead(nn.Module):
+class MlpHead(_Answers):
     """Dropout, linear, activation, dropout, linear; the hidden values are named "hidden" among the embeddings.
 
     With tanh and hidden_width 768 on wav2vec2-base it is the head of 000's teacher: 94,967,687 parameters at 7 classes.
 
     Args:
         width: Width of the embedding.
-        classes: Number of classes.
+        classes: Number of classes; 0 for none.
         hidden_width: Width of the hidden layer; None is ``width``.
         dropout: Probability of dropping a value, before both layers.
         activation: "tanh" or "relu".
+        dimensions: Whether it answers with arousal, dominance and valence.
+
+    Raises:
+        ConfigError: If it has nothing to answer.
     """
 
     def __init__(
-        self, width: int, classes: int, hidden_width: int | None = None, dropout: float = 0.1, activation: Literal["tanh", "relu"] = "tanh"
+        self,
+        width: int,
+        classes: int,
+        hidden_width: int | None = None,
+        dropout: float = 0.1,
+        activation: Literal["tanh", "relu"] = "tanh",
+        dimensions: bool = False,
     ) -> None:
         super().__init__()
         hidden_width = width if hidden_width is None else hidden_width
         self.dropout = nn.Dropout(dropout)
         self.hidden = _linear(width, hidden_width)
         self.activation = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]()
-        self.classifier = _linear(hidden_width, classes)
+        self._make_answers(hidden_width, classes, dimensions)
 
     def forward(self, embedding: Tensor) -> Outputs:
-        """Give logits (B, C) for an embedding (B, D)."""
+        """Give logits (B, C), dimensions (B, 3) or both for an embedding (B, D)."""
         hidden = self.activation(self.hidden(self.dropout(embedding)))
-        return Outputs(logits=self.classifier(self.dropout(hidden)), embeddings={"hidden": hidden})
+        outputs = self._answer(self.dropout(hidden))
+        return Outputs(logits=outputs.logits, dimensions=outputs.dimensions, embeddings={"hidden": hidden})
 
 
 class DimensionHead(nn.Module):
@@ -80,7 +131,7 @@ class DimensionHead(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.hidden = None if hidden_width is None else _linear(width, hidden_width)
-        self.regressor = _linear(width if hidden_width is None else hidden_width, len(DIMENSIONS))
+        self.regressor = _regressor(width if hidden_width is None else hidden_width)
 
     def forward(self, embedding: Tensor) -> Outputs:
         """Give dimensions (B, 3) for an embedding (B, D)."""

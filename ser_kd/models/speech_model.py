@@ -26,28 +26,29 @@ class SpeechModel(nn.Module):
 
     Whoever writes a configuration names presets, not sizes. A part given as a callable is called with those sizes that stand in its
     signature and that the configuration did not set: ``input_width`` (encoder; the front-end's width), ``width`` (pooling: the
-    encoder's; head: the embedding's) and ``classes`` (head). Thus in YAML::
+    encoder's; head: the embedding's), ``classes`` and ``dimensions`` (head). Thus in YAML::
 
         _target_: ser_kd.models.speech_model.SpeechModel
         frontend: {_target_: ser_kd.frontends.mfcc.Mfcc}
         encoder: {_target_: ser_kd.models.encoders.timnet.TimNet, _partial_: true, filters: 60}
         head: {_target_: ser_kd.models.heads.LinearHead, _partial_: true}
 
-    and ``classes`` comes from the protocol. Modules that lost everything to learn by ``freeze`` stay in evaluation while the
-    model trains.
+    and ``classes`` and ``dimensions`` come from the protocol's targets. Modules that lost everything to learn by ``freeze`` stay in
+    evaluation while the model trains.
 
     Args:
         encoder: Features -> Encoded, with a ``width``.
         frontend: ModelInput -> Features, with a ``width``; None for text, which passes through.
         pooling: (frames, mask) -> (B, D), with ``output_width(width)``; None where the encoder yields an embedding by itself.
         head: (B, D) -> Outputs with logits, dimensions or both; None for an embedding alone.
-        classes: Number of classes; needed only by a head that asks for it.
+        classes: Number of classes, 0 for none; needed only by a head that asks for it.
         feature_transforms: Applied to the features in training, in this order.
         init_from: Where the encoder's first weights come from. None is the encoder's own affair; ``teacher``: blocks of the teacher
             (see ``start_from_teacher``); ``pretrained`` and ``random`` say what an encoder with a key ``weights`` does, and must agree
             with it.
         layer_map: Which of the teacher's blocks fill the student's, bottom up, counted from 1; ``even`` spreads them evenly.
         copy_head: Whether the teacher's head comes along.
+        dimensions: Whether a head that can do both shall answer with arousal, dominance and valence.
 
     Raises:
         ConfigError: If a part asks for a size that is not known, or the encoder starts otherwise than ``init_from`` says.
@@ -79,6 +80,7 @@ class SpeechModel(nn.Module):
         init_from: Literal["pretrained", "teacher", "random"] | None = None,
         layer_map: LayerMap = "even",
         copy_head: bool = False,
+        dimensions: bool = False,
     ) -> None:
         super().__init__()
         self.frontend = frontend
@@ -86,7 +88,7 @@ class SpeechModel(nn.Module):
         encoder_width = _width_of("encoder", self.encoder)
         self.pooling = _finish("pooling", pooling, width=encoder_width)
         self.width = encoder_width if self.pooling is None else int(self.pooling.output_width(encoder_width))
-        self.head = _finish("head", head, width=self.width, classes=classes)
+        self.head = _finish("head", head, width=self.width, classes=classes, dimensions=dimensions)
         self.classes = classes
         # A tuple keeps them out of the state dict: a transform learns nothing.
         self.feature_transforms = tuple(feature_transforms)
@@ -155,7 +157,7 @@ class SpeechModel(nn.Module):
         return self.pooling(encoded.frames, encoded.frame_mask)
 
 
-def _finish(role: str, part: Part | None, **sizes: int | None) -> Any:
+def _finish(role: str, part: Part | None, **sizes: int | bool | None) -> Any:
     """Make a part from its callable, giving it the sizes it asks for."""
     if part is None or isinstance(part, nn.Module):
         return part

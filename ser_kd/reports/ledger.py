@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import DataError, SerKdError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.contracts.robustness_record import ROBUSTNESS_FOLDER, RobustnessRecord
@@ -18,6 +19,8 @@ from ser_kd.contracts.sweep_record import SWEEP_FOLDER, SweepRecord
 
 _NOT_SEARCHED = frozenset({"checkpoints", "evaluations", "figures", "wandb", "logs"})
 _PROBABILITY = "probability_"
+DIMENSION_COLUMNS = tuple(f"{side}_{name}" for side in ("truth", "prediction") for name in DIMENSIONS)
+"""Columns of predictions that hold arousal, dominance and valence."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,9 @@ def find_runs(root: Path) -> Ledger:
 def read_predictions(folder: Path) -> pd.DataFrame | None:
     """Read a run's ``predictions.csv``.
 
-    Names stay text as written (speaker ``01``, a class called ``none``); only probabilities become numbers.
+    Names stay text as written (speaker ``01``, a class called ``none``); only probabilities, and truth and prediction of dimensions,
+    become numbers, NaN where a clip is not annotated. A run without classes has the columns ``truth_<dimension>`` and
+    ``prediction_<dimension>`` instead of ``truth`` and ``prediction``.
 
     Returns:
         One row per clip, or None where the run wrote no such file.
@@ -165,11 +170,14 @@ def read_predictions(folder: Path) -> pd.DataFrame | None:
         return None
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        missing = [name for name in ("split", "id", "speaker", "truth", "prediction") if name not in frame.columns]
+        answers = (
+            list(DIMENSION_COLUMNS) if DIMENSION_COLUMNS[0] in frame.columns and "truth" not in frame.columns else ["truth", "prediction"]
+        )
+        missing = [name for name in ("split", "id", "speaker", *answers) if name not in frame.columns]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}")
         for name in frame.columns:
-            if str(name).startswith(_PROBABILITY):
+            if str(name).startswith(_PROBABILITY) or name in DIMENSION_COLUMNS:
                 frame[name] = pd.to_numeric(frame[name])
     except (ValueError, OSError) as fault:  # pandas' own errors are ValueErrors
         raise DataError(

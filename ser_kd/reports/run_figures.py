@@ -41,13 +41,14 @@ def draw_run_figures(record: RunRecord, predictions: pd.DataFrame | None, curves
     role = "distilled" if record.teachers else "alone"
     roles = {"student": role, "teacher": "teacher"}
     figures: dict[str, Figure] = {}
-    for split, counts in record.confusion.items():
+    counted = {split: counts for split, counts in record.confusion.items() if classes}
+    for split, counts in counted.items():
         figures[f"confusion_{split}"] = plot_confusion(counts, classes, f"{record.experiment}, {split}", role)
     for split, counts in record.teacher_confusion.items():
         figures[f"teacher_confusion_{split}"] = plot_confusion(counts, classes, f"teacher, {split}", "teacher")
     if curves is not None:
         figures["learning_curves"] = plot_learning_curves(curves, record.epochs.get("best"), record.experiment)
-    for split, counts in record.confusion.items():
+    for split, counts in counted.items():
         both = {"student": counts}
         if split in record.teacher_confusion:
             both["teacher"] = record.teacher_confusion[split]

@@ -50,6 +50,17 @@ def build(node: Any, **late: Any) -> Any:
         raise _refused(fault, place, node) from fault
 
 
+def build_student(node: Any, classes: int, dimensions: bool) -> Any:
+    """Build a student (or teacher) that answers with what a protocol asks for.
+
+    Args:
+        node: ``student`` of the configuration.
+        classes: Number of classes, 0 where there are none.
+        dimensions: Whether it answers with arousal, dominance and valence.
+    """
+    return build(node, classes=classes, **({"dimensions": True} if dimensions else {}))
+
+
 def _refused(fault: Exception, place: str, node: Any) -> ConfigError:
     cause = fault.__cause__ if isinstance(fault, InstantiationException) and fault.__cause__ else fault
     lines = [line.strip() for line in str(fault).splitlines() if line.strip()]

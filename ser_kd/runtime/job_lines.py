@@ -14,6 +14,8 @@ from rich.text import Text
 
 from ser_kd.runtime import console
 
+_SCORES = ("validation/ua", "validation/ccc_mean")
+
 
 class ShownJob(Protocol):
     """What is shown of a job."""
@@ -71,13 +73,13 @@ class JobLines:
 
     def _draw(self) -> Group:
         table = Table(box=None, pad_edge=False)
-        for head, side in (("running", "left"), ("epoch", "right"), ("validation UA", "right"), ("minutes", "right")):
+        for head, side in (("running", "left"), ("epoch", "right"), ("validation", "right"), ("minutes", "right")):
             table.add_column(head, justify=side)  # type: ignore[arg-type]
         for job in self.jobs:
             if job.state.value != "running":
                 continue
             epoch = f"{job.progress['epoch']:.0f}/{job.progress['epochs']:.0f}" if "epoch" in job.progress else ""
-            accuracy = f"{job.progress['validation/ua']:.3f}" if "validation/ua" in job.progress else ""
+            accuracy = next((f"{job.progress[name]:.3f}" for name in _SCORES if name in job.progress), "")
             minutes = (time.monotonic() - self._began.get(job.name, self._start)) / 60
             table.add_row(job.name, epoch, accuracy, f"{minutes:.1f}")
         counts = "  ".join(f"{count} {name}" for name, count in self._count().items())

@@ -54,7 +54,7 @@ class StopWhere(Callback):
             raise self.fault
 
 
-_SHOWN = ("validation/ua", "validation/wa", "validation/teacher_agreement")
+_SHOWN = ("validation/ua", "validation/wa", "validation/teacher_agreement", "validation/ccc_mean")
 
 
 def progress_callbacks(epochs: int) -> list[Callback]:

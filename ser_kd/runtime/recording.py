@@ -39,7 +39,10 @@ NOT_SCIENCE_WITHIN = {
 }
 
 
-NEW_KEYS = {"datamodule": {"evaluation_clips": "fitted", "unlabelled_root": None}}
+NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
+    "datamodule": {"evaluation_clips": "fitted", "unlabelled_root": None},
+    "protocol": {"targets": "classes"},
+}
 """Keys that later versions brought -> the value at which a run is called as it was before them."""
 
 

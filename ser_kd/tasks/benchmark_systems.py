@@ -26,7 +26,7 @@ from ser_kd.distill.fitting import fit_statistics
 from ser_kd.models.freezing import count_parameters
 from ser_kd.models.pretrained import keep_random_weights
 from ser_kd.runtime import console
-from ser_kd.runtime.build import build
+from ser_kd.runtime.build import build, build_student
 from ser_kd.runtime.catalog import EXPERIMENTS_GROUP, Catalog
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.faults import join_names
@@ -173,7 +173,7 @@ def _find_untrained(name: str, scale: str) -> System:
 
     def make_model() -> nn.Module:
         torch.manual_seed(0)
-        model: nn.Module = build(config.student, classes=len(label_set))
+        model: nn.Module = build_student(config.student, len(label_set), data.protocol.targets != "classes")
         keep_random_weights(model)
         fit_statistics(model, [_make_noise_batch(rate)])  # any statistics do: a model without refuses to answer
         return model.eval()

@@ -27,6 +27,7 @@ def run(arguments: list[str]) -> int:
     check_config(config)
     from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
     from ser_kd.data.manifest import describe_left_out
+    from ser_kd.data.protocols.evaluation_protocol import SPLITS
     from ser_kd.data.protocols.leakage import audit_fold
     from ser_kd.runtime.build import build
 
@@ -36,10 +37,16 @@ def run(arguments: list[str]) -> int:
     folds = [data.add_unlabelled(fold) for fold in data.protocol.folds(manifest, data.label_set)]
     first = folds[0]
     console.heading(f"{manifest.corpus}, protocol {first.protocol}, fingerprint {first.fingerprint}")
-    unused = Counter(u.emotion or "no label" for u in manifest.utterances if u.emotion is None or not first.label_set.find_class(u.emotion))
+    used = {u.id for name in SPLITS for u in first.split(name)}
+    unused = (
+        Counter(u.emotion or "no label" for u in manifest.utterances if u.id not in used)
+        if first.learns_dimensions
+        else Counter(u.emotion or "no label" for u in manifest.utterances if u.emotion is None or not first.label_set.find_class(u.emotion))
+    )
     console.table(
         {
-            "classes": f"{first.label_set.name}: {', '.join(first.label_set.labels)}",
+            **({"classes": f"{first.label_set.name}: {', '.join(first.label_set.labels)}"} if first.label_set.labels else {}),
+            **({"dimensions": "arousal, dominance, valence in [0, 1]: mean ± deviation"} if first.learns_dimensions else {}),
             "validation": first.validation,
             **({"not used": ", ".join(f"{name} {count}" for name, count in unused.most_common())} if unused else {}),
         }
@@ -52,7 +59,11 @@ def run(arguments: list[str]) -> int:
                 f"{name} {len(fold.split(name))} clips of {', '.join(fold.speakers(name))}" for name in ("train", "validation", "test")
             )
         )
-    for text in (*first.warnings, *manifest.notes):
+        for name in SPLITS if fold.learns_dimensions else ():
+            console.show(f"  {name}: {fold.describe_counts(name)}")
+        for text in fold.warnings if fold.learns_dimensions else ():
+            console.warn(f"fold {fold.fold}: {text}")
+    for text in (*(() if first.learns_dimensions else first.warnings), *manifest.notes):
         console.warn(text)
     twins = {pair for audit in audits for pair in audit.identical_within}
     for pair in sorted(twins):

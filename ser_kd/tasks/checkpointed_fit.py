@@ -10,6 +10,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.distill.distillation_module import DistillationModule
@@ -85,11 +86,12 @@ def fit_run(
     is_new = not compute_once(last.is_file)
     if is_new:
         _fit_once(run, module)
+    if run.fold.learns_dimensions:
+        module.check_answers(_take_two_clips(run))
     with first_on_each_machine():
         choose_training_teacher(run, module, record)
     if is_new and module.objective.listens_to_frames():
-        batch = next(iter(run.data.plain_train_dataloader()))
-        module.try_terms(batch.take(list(range(min(2, len(batch))))))
+        module.try_terms(_take_two_clips(run))
     try:
         trainer.fit(module, datamodule=run.data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     except SystemExit as leaving:
@@ -115,6 +117,11 @@ def fit_run(
     if trainer.current_epoch < (trainer.max_epochs or 0) and stop_after is None:
         record.notes.append(f"stopped early after {trainer.current_epoch} of {trainer.max_epochs} epochs")
     return trainer
+
+
+def _take_two_clips(run: TrainingRun) -> SpeechBatch:
+    batch: SpeechBatch = next(iter(run.data.plain_train_dataloader()))
+    return batch.take(list(range(min(2, len(batch)))))
 
 
 def _fit_once(run: TrainingRun, module: DistillationModule) -> None:

@@ -23,6 +23,8 @@ def describe_costs(run: TrainingRun) -> dict[str, str]:
     loader = run.data.plain_train_dataloader()
     batch = next(iter(loader))
     fit_statistics(module.student, [batch])  # for the shapes only; a real run fits to the whole split
+    if run.fold.learns_dimensions:
+        module.check_answers(batch.take(list(range(min(2, len(batch))))))
     counts = count_parameters(module.student)
     pair = batch.model_input().take([0, min(1, len(batch) - 1)])
     macs = count_multiply_accumulates(module.student, pair.take([0]))

@@ -16,9 +16,10 @@ from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.objective import Objective
 from ser_kd.losses.cross_entropy import CrossEntropy
+from ser_kd.losses.dimension_error import DimensionError
 from ser_kd.metrics.panel import PanelResult
 from ser_kd.runtime import console
-from ser_kd.runtime.build import build
+from ser_kd.runtime.build import build, build_student
 from ser_kd.runtime.progress import quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import read_record
 from ser_kd.storage.checkpoints import read_checkpoint
@@ -69,7 +70,7 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
     """
     record = read_finished_run(folder)
     config = read_run_config(folder)
-    model: nn.Module = build(config.student, classes=len(record.protocol.classes))
+    model: nn.Module = build_student(config.student, len(record.protocol.classes), record.protocol.learns_dimensions)
     path = folder / "checkpoints" / f"{checkpoint}.ckpt"
     if not path.is_file():
         raise DataError(
@@ -151,7 +152,7 @@ def judge_clips(model: nn.Module, classes: Sequence[str], data: SpeechDataModule
     """Judge a model on one split of a data module.
 
     Args:
-        model: Maps ``ModelInput`` to ``Outputs`` with logits.
+        model: Maps ``ModelInput`` to ``Outputs`` with logits, dimensions or both, as the protocol of the data has it.
         classes: Class names in logit order.
         data: Holds the clips.
         split: ``test`` or ``validation``.
@@ -160,8 +161,10 @@ def judge_clips(model: nn.Module, classes: Sequence[str], data: SpeechDataModule
         The module that judged, with its ``results`` and ``predictions`` by split.
     """
     quieten_libraries("offline")
-    labels_only = Objective({"cross_entropy": {"loss": CrossEntropy(), "weight": 1.0}})  # judging needs no teacher
-    module = DistillationModule(model, labels_only, classes, group_values=data.group_values)
+    targets = data.protocol.targets
+    loss = DimensionError() if targets == "dimensions" else CrossEntropy()
+    labels_only = Objective({"labels": {"loss": loss, "weight": 1.0}})  # judging needs no teacher
+    module = DistillationModule(model, labels_only, classes, group_values=data.group_values, targets=targets)
     trainer = lightning.Trainer(accelerator="auto", devices=1, logger=False, enable_checkpointing=False, **trainer_quietness())
     judge = trainer.validate if split == "validation" else trainer.test
     judge(module, datamodule=data, verbose=False)

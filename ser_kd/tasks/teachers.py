@@ -151,7 +151,7 @@ def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed:
             remedy=f"train it first: {command}",
         )
     if len({record.identity for _, record in fitting}) > 1:
-        shown = "; ".join(f"{folder} (validation UA {record.metrics.get('validation/ua', float('nan')):.3f})" for folder, record in fitting)
+        shown = "; ".join(f"{folder} ({_tell_validation(record)})" for folder, record in fitting)
         raise ConfigError(
             f"The teacher '{experiment}' was trained in several configurations.",
             expected="one, or the choice of one",
@@ -159,6 +159,11 @@ def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed:
             remedy="name one of these folders: teacher.run=FOLDER (of a member: teacher.members.NAME.run=FOLDER)",
         )
     return min(fitting, key=lambda pair: (pair[1].seed != seed, pair[1].seed))[0]
+
+
+def _tell_validation(record: RunRecord) -> str:
+    name, shown = ("ua", "UA") if record.protocol.classes else ("ccc_mean", "mean CCC")
+    return f"validation {shown} {record.metrics.get(f'validation/{name}', float('nan')):.3f}"
 
 
 def load_member(folder: Path, fold: ProtocolFold, corpus: str, name: str) -> TeacherMember:
@@ -176,7 +181,7 @@ def load_member(folder: Path, fold: ProtocolFold, corpus: str, name: str) -> Tea
         DataError: If the run is not finished or its checkpoint is damaged.
     """
     record = read_finished_run(folder)
-    mapping = ClassMapping.by_name(record.protocol.classes, fold.label_set, name)  # before its weights are read
+    mapping = _map_classes(record, fold, name)  # before its weights are read
     _check_unseen(record, folder, fold, corpus)
     model, _, _ = load_student(folder)
     teacher_record = TeacherRecord(
@@ -189,11 +194,29 @@ def load_member(folder: Path, fold: ProtocolFold, corpus: str, name: str) -> Tea
         metrics={key: value for key, value in record.metrics.items() if key.count("/") == 1 and "=" not in key},
         identity=record.identity,
         corpus=record.corpus,
-        left_out=list(mapping.left_out),
+        left_out=[] if mapping is None else list(mapping.left_out),
     )
     if record.corpus != corpus:  # the same name is another person there
         teacher_record = replace(teacher_record, trained_on=[f"{record.corpus}/{speaker}" for speaker in teacher_record.trained_on])
-    return TeacherMember(model, teacher_record, None if mapping.is_identity else mapping)
+    return TeacherMember(model, teacher_record, None if mapping is None or mapping.is_identity else mapping)
+
+
+def _map_classes(record: RunRecord, fold: ProtocolFold, name: str) -> ClassMapping | None:
+    """Map the teacher's classes onto the student's; None where the teacher has none and need not.
+
+    Raises:
+        ConfigError: If the teacher says nothing about what the student learns.
+    """
+    if fold.targets == "dimensions" and not record.protocol.learns_dimensions:
+        raise ConfigError(
+            f"The teacher '{name}' does not answer with arousal, dominance and valence.",
+            expected="a run with protocol.targets=dimensions or both",
+            got=f"{record.experiment} with protocol.targets={record.protocol.targets}",
+            remedy="train a teacher with the student's targets, or choose another",
+        )
+    if fold.learns_dimensions and not record.protocol.classes:
+        return None
+    return ClassMapping.by_name(record.protocol.classes, fold.label_set, name)
 
 
 def _check_unseen(record: RunRecord, folder: Path, fold: ProtocolFold, corpus: str) -> None:

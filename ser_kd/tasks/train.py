@@ -10,6 +10,13 @@ from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
 
+SHOWN = (
+    "test/ua", "test/wa", "test/f1_macro", "test/f1_weighted", "test/teacher_agreement",
+    "test/ccc_arousal", "test/ccc_dominance", "test/ccc_valence", "test/ccc_mean",
+    "test/teacher_ccc_mean", "test/teacher_agreement_ccc_mean",
+)  # fmt: skip
+"""Metrics that are told at the end, as far as a run has them."""
+
 
 def run(arguments: list[str]) -> int:
     """Train one run.
@@ -49,11 +56,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _show_result(record: RunRecord) -> None:
-    shown = {
-        name.removeprefix("test/"): f"{record.metrics[name]:.4f}"
-        for name in ("test/ua", "test/wa", "test/f1_macro", "test/f1_weighted", "test/teacher_agreement")
-        if name in record.metrics
-    }
+    shown = {name.removeprefix("test/"): f"{record.metrics[name]:.4f}" for name in SHOWN if name in record.metrics}
     console.heading(f"{record.experiment}: test, fold {record.protocol.fold}, seed {record.seed}")
     if record.protocol.selection == "test":
         console.warn("the model was selected on this very test fold (protocol.validation=test_fold)")

@@ -11,6 +11,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from ser_kd.contracts.emotions import Targets
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.manifest import describe_left_out
@@ -24,11 +25,12 @@ from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_spec import TeacherSpec
 from ser_kd.distill.views import Views
 from ser_kd.distill.weight_averaging import RunningAverage, TopCheckpoints
+from ser_kd.metrics.panel import MetricPanel
 from ser_kd.models.layers.shared_statistics import share_statistics
 from ser_kd.models.pretrained import load_pretrained
 from ser_kd.models.teacher_start import start_from_teacher
 from ser_kd.runtime import console
-from ser_kd.runtime.build import build
+from ser_kd.runtime.build import build, build_student
 from ser_kd.runtime.checkpoint_files import WholeCheckpoints
 from ser_kd.runtime.compilation import compile_in_place
 from ser_kd.runtime.memory import keep_freed_memory
@@ -39,6 +41,13 @@ from ser_kd.runtime.recording import identify
 from ser_kd.runtime.tracking import choose_mode
 from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_noise
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
+
+DEFAULT_MONITORS: dict[Targets, str] = {
+    "classes": "validation/ua",
+    "dimensions": "validation/ccc_mean",
+    "both": "validation/ua",
+}
+"""Targets -> the metric by which the best checkpoint is chosen where none is named."""
 
 
 @dataclass
@@ -87,7 +96,7 @@ class TrainingRun:
             objective.check_without_labels()
         is_global = self.config.batch_scope == "global"
         objective.check_batch_size(self.data.batch_size if is_global else self.data.batch_size // count_processes())
-        student = build(self.config.student, classes=len(fold.label_set))
+        student = build_student(self.config.student, len(fold.label_set), fold.learns_dimensions)
         teachers = {member.name: member.model for member in self.teacher.members} if self.teacher else {}
         if with_weights:
             self.start = start_from_teacher(student, list(teachers.values()))
@@ -97,7 +106,7 @@ class TrainingRun:
             share_statistics(student)
         if self.config.compile:
             compile_in_place([student, *teachers.values()])
-        return DistillationModule(
+        module = DistillationModule(
             student=student,
             objective=objective,
             classes=fold.label_set.labels,
@@ -108,7 +117,10 @@ class TrainingRun:
             class_counts=fold.class_counts("train"),
             group_values=self.data.group_values,
             batch_scope=self.config.batch_scope,
+            targets=fold.targets,
         )
+        _check_monitor(self.config.monitor, module)
+        return module
 
     def make_views(self) -> Views:
         """Build the views, with the noises of training in those that wait for them.
@@ -173,6 +185,8 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     if spec is not None:
         corpus_words = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
         teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words)
+    if config.monitor is None:
+        config.monitor = DEFAULT_MONITORS[data.fold.targets]
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.batch_scope == "process":
         plain["batch_scope"] = ["process", count_processes()]  # what is learned then depends on their number
@@ -180,6 +194,22 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
     return TrainingRun(config, experiment, command, data, teacher, identity, folder, noise=noise)
+
+
+def _check_monitor(monitor: str, module: DistillationModule) -> None:
+    split, _, name = monitor.partition("/")
+    if split != "validation":
+        return  # of training, such as train/loss
+    panel: MetricPanel = module.panels[split]  # type: ignore[assignment]
+    names = panel.list_names()
+    if name not in names and not (name.startswith("teacher_") and module.teacher is not None):
+        shown = [found for found in names if "=" not in found]
+        raise ConfigError(
+            f"The monitor '{monitor}' is no metric of this run.",
+            expected=f"validation/ and one of {', '.join(shown)}",
+            got=f"monitor={monitor}, with protocol.targets={module.targets}",
+            remedy=f"set monitor=null, which is {DEFAULT_MONITORS[module.targets]} here, or one of these",
+        )
 
 
 def _check_averaging(config: DictConfig) -> None:

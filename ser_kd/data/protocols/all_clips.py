@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest, describe_left_out
@@ -13,22 +13,23 @@ from ser_kd.storage.hashing import hash_data
 
 
 class AllClips(EvaluationProtocol):
-    """One fold whose test split holds every clip that has a class; nothing is trained on.
+    """One fold whose test split holds every clip that has a target; nothing is trained on.
 
     Args:
         label_set: See ``EvaluationProtocol``.
         name: Protocol name.
+        targets: See ``EvaluationProtocol``.
     """
 
-    def __init__(self, label_set: str | None = None, name: str = "all_clips") -> None:
-        super().__init__(name, label_set)
+    def __init__(self, label_set: str | None = None, name: str = "all_clips", targets: Targets = "classes") -> None:
+        super().__init__(name, label_set, targets=targets)
         self.validation = "none"  # type: ignore[assignment]
 
     def test_speakers(self, utterances: Sequence[Utterance]) -> list[frozenset[str]]:
         return [frozenset(u.speaker for u in utterances)]
 
     def folds(self, manifest: Manifest, label_set: LabelSet) -> list[ProtocolFold]:
-        labelled = tuple(u for u in manifest.utterances if u.emotion is not None and label_set.class_of(u.emotion) is not None)
+        labelled = tuple(self.choose_clips(manifest, label_set))
         if not labelled:
             raise DataError(
                 f"No clip of corpus '{manifest.corpus}' can be judged.",
@@ -36,6 +37,11 @@ class AllClips(EvaluationProtocol):
                 got=f"{len(manifest.utterances)} usable clips, none of these classes. {describe_left_out(manifest.left_out)}".strip(),
                 remedy="check corpus.root and the labels",
             )
-        rows = sorted((u.id, label_set.class_of(u.emotion or "")) for u in labelled)
-        fingerprint = hash_data([list(label_set.labels), rows])
-        return [ProtocolFold(self.name, fingerprint, 0, 1, self.validation, label_set, (), (), labelled, selection="none")]
+        if self.targets == "classes":
+            rows = sorted((u.id, label_set.class_of(u.emotion or "")) for u in labelled)
+            fingerprint = hash_data([list(label_set.labels), rows])
+        else:
+            fingerprint = self.fingerprint_clips([{"test": labelled}], label_set)
+        return [
+            ProtocolFold(self.name, fingerprint, 0, 1, self.validation, label_set, (), (), labelled, selection="none", targets=self.targets)
+        ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ser_kd.contracts.emotions import Targets
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, Validation, sort_naturally
@@ -16,10 +17,17 @@ class SessionFolds(EvaluationProtocol):
         label_set: See ``EvaluationProtocol``.
         validation: See ``EvaluationProtocol``.
         name: Protocol name.
+        targets: See ``EvaluationProtocol``.
     """
 
-    def __init__(self, label_set: str | None = None, validation: Validation = "next_fold", name: str = "session_folds") -> None:
-        super().__init__(name, label_set, validation)
+    def __init__(
+        self,
+        label_set: str | None = None,
+        validation: Validation = "next_fold",
+        name: str = "session_folds",
+        targets: Targets = "classes",
+    ) -> None:
+        super().__init__(name, label_set, validation, targets)
 
     def test_speakers(self, utterances: Sequence[Utterance]) -> list[frozenset[str]]:
         without = [u.id for u in utterances if u.session is None]

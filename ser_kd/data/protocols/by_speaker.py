@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ser_kd.contracts.emotions import Targets
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, Validation, sort_naturally
@@ -24,6 +25,7 @@ class ListedSpeakers(EvaluationProtocol):
         test_folds: Test speakers of each fold.
         label_set: See ``EvaluationProtocol``.
         validation: See ``EvaluationProtocol``.
+        targets: See ``EvaluationProtocol``.
 
     Raises:
         ConfigError: If there are fewer than two folds.
@@ -35,8 +37,9 @@ class ListedSpeakers(EvaluationProtocol):
         test_folds: Sequence[Sequence[str | int]],
         label_set: str | None = None,
         validation: Validation = "next_fold",
+        targets: Targets = "classes",
     ) -> None:
-        super().__init__(name, label_set, validation)
+        super().__init__(name, label_set, validation, targets)
         if len(test_folds) < 2:
             raise ConfigError(
                 f"Protocol '{name}' needs folds.", expected="two or more lists of speakers", got=str(test_folds), remedy="list them"
@@ -64,8 +67,14 @@ class RavdessActors5(ListedSpeakers):
     Source: Luna-Jimenez et al. 2021; slides of system 000.
     """
 
-    def __init__(self, label_set: str | None = None, validation: Validation = "next_fold", name: str = "ravdess_actors5") -> None:
-        super().__init__(name, RAVDESS_ACTORS5, label_set, validation)
+    def __init__(
+        self,
+        label_set: str | None = None,
+        validation: Validation = "next_fold",
+        name: str = "ravdess_actors5",
+        targets: Targets = "classes",
+    ) -> None:
+        super().__init__(name, RAVDESS_ACTORS5, label_set, validation, targets)
 
 
 class RavdessEmobox6(ListedSpeakers):
@@ -74,15 +83,27 @@ class RavdessEmobox6(ListedSpeakers):
     Source: Ma et al. 2024, arXiv 2406.07162, ``data/ravdess``.
     """
 
-    def __init__(self, label_set: str | None = None, validation: Validation = "next_fold", name: str = "ravdess_emobox6") -> None:
-        super().__init__(name, RAVDESS_EMOBOX6, label_set, validation)
+    def __init__(
+        self,
+        label_set: str | None = None,
+        validation: Validation = "next_fold",
+        name: str = "ravdess_emobox6",
+        targets: Targets = "classes",
+    ) -> None:
+        super().__init__(name, RAVDESS_EMOBOX6, label_set, validation, targets)
 
 
 class LeaveOneSpeakerOut(EvaluationProtocol):
     """One fold per speaker, in natural order of their names."""
 
-    def __init__(self, label_set: str | None = None, validation: Validation = "next_fold", name: str = "leave_one_speaker_out") -> None:
-        super().__init__(name, label_set, validation)
+    def __init__(
+        self,
+        label_set: str | None = None,
+        validation: Validation = "next_fold",
+        name: str = "leave_one_speaker_out",
+        targets: Targets = "classes",
+    ) -> None:
+        super().__init__(name, label_set, validation, targets)
 
     def test_speakers(self, utterances: Sequence[Utterance]) -> list[frozenset[str]]:
         return [frozenset([speaker]) for speaker in sort_naturally({u.speaker for u in utterances})]
@@ -98,15 +119,21 @@ class SpeakerFolds(EvaluationProtocol):
         label_set: See ``EvaluationProtocol``.
         validation: See ``EvaluationProtocol``.
         name: Protocol name; by default ``speaker_folds<number>``.
+        targets: See ``EvaluationProtocol``.
 
     Raises:
         ConfigError: If fewer than two folds are wanted.
     """
 
     def __init__(
-        self, number: int = 5, label_set: str | None = None, validation: Validation = "next_fold", name: str | None = None
+        self,
+        number: int = 5,
+        label_set: str | None = None,
+        validation: Validation = "next_fold",
+        name: str | None = None,
+        targets: Targets = "classes",
     ) -> None:
-        super().__init__(name or f"speaker_folds{number}", label_set, validation)
+        super().__init__(name or f"speaker_folds{number}", label_set, validation, targets)
         if number < 2:
             raise ConfigError("Cross-validation needs folds.", expected="number of 2 or more", got=str(number), remedy="try 5")
         self.number = number

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.records import ProtocolRecord
 from ser_kd.contracts.utterance import Utterance
-from ser_kd.data.manifest import Manifest
+from ser_kd.data.manifest import Manifest, describe_left_out
+from ser_kd.data.protocols.annotated_dimensions import count_dimensions, describe_dimensions, list_unjudgeable
 from ser_kd.storage.hashing import hash_data
 
 Validation = Literal["next_fold", "next_speaker", "two_actors", "session_partner", "test_fold"]
@@ -25,7 +26,7 @@ class ProtocolFold:
 
     Args:
         protocol: Protocol name.
-        fingerprint: Hash of classes, ids, labels and the splits of all folds.
+        fingerprint: Hash of classes, ids, labels and the splits of all folds; with dimensions also of the annotated values.
         fold: Its number, from 0.
         folds: How many there are.
         validation: How validation was held out.
@@ -38,6 +39,7 @@ class ProtocolFold:
         withheld: Utterances of training speakers that were taken out of training; see ``withhold``.
         validation_shares_speakers: Whether validation clips are of training speakers by the protocol's own rule, which the audit then
             allows. Only ``superb5`` has it; its warnings say so.
+        targets: What is learned and judged.
     """
 
     protocol: str
@@ -53,6 +55,7 @@ class ProtocolFold:
     warnings: tuple[str, ...] = field(default_factory=tuple)
     withheld: tuple[Utterance, ...] = ()
     validation_shares_speakers: bool = False
+    targets: Targets = "classes"
 
     def split(self, name: str) -> tuple[Utterance, ...]:
         """Give ``train``, ``validation`` or ``test``."""
@@ -106,7 +109,12 @@ class ProtocolFold:
 
     def is_labelled(self, name: str) -> bool:
         """Tell whether any clip of a split has a class, or an arousal, dominance or valence."""
-        return any(u.emotion is not None or (u.arousal, u.dominance, u.valence) != (None, None, None) for u in self.split(name))
+        return any(u.emotion is not None or u.is_annotated for u in self.split(name))
+
+    @property
+    def learns_dimensions(self) -> bool:
+        """Whether arousal, dominance and valence are learned and judged."""
+        return self.targets != "classes"
 
     def to_record(self) -> ProtocolRecord:
         """Give what stands in a run's record."""
@@ -124,23 +132,40 @@ class ProtocolFold:
             class_counts={name: self.class_counts(name) for name in SPLITS},
             warnings=list(self.warnings),
             withheld=sort_naturally({u.speaker for u in self.withheld}),
+            targets=self.targets,
+            dimension_counts={name: count_dimensions(self.split(name)) for name in SPLITS} if self.learns_dimensions else {},
         )
 
     def describe(self) -> str:
         """Print the protocol as a few lines of text."""
         lines = [
             f"protocol {self.protocol}  fingerprint {self.fingerprint}  fold {self.fold} of {self.folds}",
-            f"classes  {self.label_set.name}: {', '.join(self.label_set.labels)}",
+            self._describe_targets(),
             f"held out validation={self.validation}  model selected on {self.selection}",
         ]
         for name in SPLITS:
             speakers = self.speakers(name)
-            counts = ", ".join(f"{label} {n}" for label, n in zip(self.label_set.labels, self.class_counts(name), strict=True))
-            lines.append(f"{name:<10} {len(self.split(name)):>5} clips, {len(speakers)} speakers ({', '.join(speakers)}): {counts}")
+            held = f"{name:<10} {len(self.split(name)):>5} clips, {len(speakers)} speakers ({', '.join(speakers)})"
+            lines.append(f"{held}: {self.describe_counts(name)}")
         if self.withheld:
             speakers = sort_naturally({u.speaker for u in self.withheld})
             lines.append(f"{'withheld':<10} {len(self.withheld):>5} clips, {len(speakers)} speakers ({', '.join(speakers)})")
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
+
+    def describe_counts(self, name: str) -> str:
+        """Tell what is annotated in a split: clips by class, mean and deviation by dimension, or both."""
+        parts = []
+        if self.label_set.labels:
+            parts.append(", ".join(f"{label} {n}" for label, n in zip(self.label_set.labels, self.class_counts(name), strict=True)))
+        if self.learns_dimensions:
+            parts.append(describe_dimensions(count_dimensions(self.split(name)), len(self.split(name))))
+        return "; ".join(parts)
+
+    def _describe_targets(self) -> str:
+        if self.targets == "dimensions":
+            return "targets  arousal, dominance and valence in [0, 1]; no classes"
+        classes = f"classes  {self.label_set.name}: {', '.join(self.label_set.labels)}"
+        return classes + ("; and arousal, dominance and valence in [0, 1]" if self.learns_dimensions else "")
 
 
 class EvaluationProtocol(ABC):
@@ -153,12 +178,15 @@ class EvaluationProtocol(ABC):
             train. ``two_actors``: only one man and one woman of them do. ``session_partner``: the other speakers of the tested
             speakers' sessions validate. ``test_fold``: the test fold itself selects the model, as some published systems do;
             for comparison only, recorded and printed as such.
+        targets: ``classes``: every clip with a class. ``dimensions``: every clip of which arousal, dominance or valence is annotated,
+            whatever its emotion; there are no classes then, and ``label_set`` is not asked. ``both``: clips with either; what a clip
+            lacks is masked.
 
     Raises:
-        ConfigError: If ``validation`` is none of these.
+        ConfigError: If ``validation`` or ``targets`` is none of these.
     """
 
-    def __init__(self, name: str, label_set: str | None = None, validation: Validation = "next_fold") -> None:
+    def __init__(self, name: str, label_set: str | None = None, validation: Validation = "next_fold", targets: Targets = "classes") -> None:
         if validation not in get_args(Validation):
             raise ConfigError(
                 "Unknown way to hold out validation.",
@@ -166,9 +194,17 @@ class EvaluationProtocol(ABC):
                 got=str(validation),
                 remedy="set protocol.validation to one of them",
             )
+        if targets not in get_args(Targets):
+            raise ConfigError(
+                "Unknown targets.",
+                expected=f"one of {', '.join(get_args(Targets))}",
+                got=str(targets),
+                remedy="set protocol.targets to one of them",
+            )
         self.name = name
         self.label_set = label_set
         self.validation = validation
+        self.targets: Targets = targets
 
     @abstractmethod
     def test_speakers(self, utterances: Sequence[Utterance]) -> list[frozenset[str]]:
@@ -185,16 +221,48 @@ class EvaluationProtocol(ABC):
         """Give every fold.
 
         Args:
-            manifest: The corpus; utterances without a class are left out.
-            label_set: Its classes.
+            manifest: The corpus; utterances without a target are left out.
+            label_set: Its classes; ``NoClasses`` where targets are dimensions.
 
         Raises:
-            DataError: If a split of a fold would be empty, or a label is outside the label set.
+            DataError: If a split of a fold would be empty, a label is outside the label set, or no dimension is annotated at all.
         """
-        labelled = [u for u in manifest.utterances if u.emotion is not None and label_set.class_of(u.emotion) is not None]
+        labelled = self.choose_clips(manifest, label_set)
         groups = self.test_speakers(labelled)
         parts = [self.split_fold(labelled, groups, fold) for fold in range(len(groups))]
         return self.seal(parts, label_set)
+
+    def choose_clips(self, manifest: Manifest, label_set: LabelSet) -> list[Utterance]:
+        """Give the utterances that have a target.
+
+        Args:
+            manifest: The corpus.
+            label_set: Its classes.
+
+        Raises:
+            DataError: If a label is outside the label set, or dimensions are to be learned and none is annotated.
+        """
+        with_class = [u.emotion is not None and label_set.class_of(u.emotion) is not None for u in manifest.utterances]
+        if self.targets == "classes":
+            return [u for u, has_class in zip(manifest.utterances, with_class, strict=True) if has_class]
+        if not any(u.is_annotated for u in manifest.utterances):
+            raise DataError(
+                f"Corpus '{manifest.corpus}' has no arousal, dominance or valence.",
+                expected="clips with one of the three annotated at least: iemocap, demo, or a manifest with such columns",
+                got=f"{len(manifest.utterances)} usable clips, none annotated. {describe_left_out(manifest.left_out)}".strip(),
+                remedy="set protocol.targets=classes, or choose another corpus",
+            )
+        return [u for u, has_class in zip(manifest.utterances, with_class, strict=True) if u.is_annotated or has_class]
+
+    def fingerprint_clips(self, parts: Sequence[Mapping[str, Sequence[Utterance]]], label_set: LabelSet) -> str:
+        """Hash classes, ids, labels and splits of all folds; where dimensions are learned their values too."""
+
+        def row(utterance: Utterance) -> tuple[object, ...]:
+            label = None if utterance.emotion is None else label_set.class_of(utterance.emotion)
+            return (utterance.id, label) if self.targets == "classes" else (utterance.id, label, *utterance.dimensions)
+
+        rows = [[sorted((row(u) for u in part[name]), key=lambda found: str(found[0])) for name in part] for part in parts]
+        return hash_data([list(label_set.labels), rows] if self.targets == "classes" else [self.targets, list(label_set.labels), rows])
 
     def seal(self, parts: Sequence[dict[str, tuple[Utterance, ...]]], label_set: LabelSet) -> list[ProtocolFold]:
         """Check the splits of all folds and put the fingerprint on them.
@@ -211,9 +279,7 @@ class EvaluationProtocol(ABC):
                     got=", ".join(f"{name} {len(part[name])}" for name in SPLITS),
                     remedy="use fewer folds, a corpus with more speakers, or another protocol (ser-kd list protocol)",
                 )
-        named = [[[(u.id, u.emotion and label_set.class_of(u.emotion)) for u in part[name]] for name in SPLITS] for part in parts]
-        rows = [[sorted(clips) for clips in splits] for splits in named]
-        fingerprint = hash_data([list(label_set.labels), rows])
+        fingerprint = self.fingerprint_clips([{name: part[name] for name in SPLITS} for part in parts], label_set)
         warnings: tuple[str, ...] = ()
         selection = "validation"
         if self.validation == "test_fold":
@@ -222,10 +288,15 @@ class EvaluationProtocol(ABC):
         return [
             ProtocolFold(
                 self.name, fingerprint, fold, len(parts), self.validation, label_set,
-                part["train"], part["validation"], part["test"], selection, warnings,
+                part["train"], part["validation"], part["test"], selection, warnings + self._list_unjudgeable(part), targets=self.targets,
             )
             for fold, part in enumerate(parts)
         ]  # fmt: skip
+
+    def _list_unjudgeable(self, part: Mapping[str, Sequence[Utterance]]) -> tuple[str, ...]:
+        if self.targets == "classes":
+            return ()
+        return tuple(list_unjudgeable({name: count_dimensions(part[name]) for name in SPLITS}))
 
     def choose_fold(self, manifest: Manifest, label_set: LabelSet, fold: int) -> ProtocolFold:
         """Give one fold.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ser_kd.contracts.emotions import Targets
 from ser_kd.data.protocols.by_speaker import ListedSpeakers
 from ser_kd.data.protocols.evaluation_protocol import Validation
 
@@ -19,10 +20,17 @@ class IemocapLoso10(ListedSpeakers):
         label_set: See ``EvaluationProtocol``.
         validation: See ``EvaluationProtocol``.
         name: Protocol name.
+        targets: See ``EvaluationProtocol``; with dimensions all 10039 turns are in.
     """
 
-    def __init__(self, label_set: str | None = None, validation: Validation = "session_partner", name: str = "iemocap_loso10") -> None:
-        super().__init__(name, [[speaker] for session in IEMOCAP_SESSIONS for speaker in session], label_set, validation)
+    def __init__(
+        self,
+        label_set: str | None = None,
+        validation: Validation = "session_partner",
+        name: str = "iemocap_loso10",
+        targets: Targets = "classes",
+    ) -> None:
+        super().__init__(name, [[speaker] for session in IEMOCAP_SESSIONS for speaker in session], label_set, validation, targets)
 
 
 class IemocapSession5(ListedSpeakers):
@@ -35,7 +43,14 @@ class IemocapSession5(ListedSpeakers):
         label_set: See ``EvaluationProtocol``.
         validation: See ``EvaluationProtocol``.
         name: Protocol name.
+        targets: See ``EvaluationProtocol``; with dimensions all 10039 turns are in.
     """
 
-    def __init__(self, label_set: str | None = None, validation: Validation = "next_fold", name: str = "iemocap_session5") -> None:
-        super().__init__(name, IEMOCAP_SESSIONS, label_set, validation)
+    def __init__(
+        self,
+        label_set: str | None = None,
+        validation: Validation = "next_fold",
+        name: str = "iemocap_session5",
+        targets: Targets = "classes",
+    ) -> None:
+        super().__init__(name, IEMOCAP_SESSIONS, label_set, validation, targets)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
-from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
@@ -23,13 +23,14 @@ class MspPodcastPartition(EvaluationProtocol):
 
     Args:
         label_set: See ``EvaluationProtocol``.
+        targets: See ``EvaluationProtocol``.
         test_set: ``test1``, or ``test2``, which is of podcasts that no other partition has.
 
     Raises:
         ConfigError: If there is no such test set.
     """
 
-    def __init__(self, label_set: str | None = None, test_set: TestSet = "test1") -> None:
+    def __init__(self, label_set: str | None = None, targets: Targets = "classes", test_set: TestSet = "test1") -> None:
         if test_set not in get_args(TestSet):
             raise ConfigError(
                 "MSP-Podcast is not tested on such a set.",
@@ -37,7 +38,7 @@ class MspPodcastPartition(EvaluationProtocol):
                 got=str(test_set),
                 remedy="set protocol.test_set; of test3, which has no labels, ser-kd evaluate … corpus.part=test3 writes a submission",
             )
-        super().__init__(f"msp_podcast_{test_set}", label_set)
+        super().__init__(f"msp_podcast_{test_set}", label_set, targets=targets)
         self.validation = "official"  # type: ignore[assignment]
         self.test_set = test_set
 
@@ -45,7 +46,7 @@ class MspPodcastPartition(EvaluationProtocol):
         return [frozenset(u.speaker for u in utterances if u.groups.get("split") == self.test_set)]
 
     def folds(self, manifest: Manifest, label_set: LabelSet) -> list[ProtocolFold]:
-        clips = [u for u in manifest.utterances if u.emotion is not None and label_set.class_of(u.emotion) is not None]
+        clips = self.choose_clips(manifest, label_set)
         places = {"train": "train", "validation": "validation", "test": self.test_set}
         part = {name: tuple(u for u in clips if u.groups.get("split") == place) for name, place in places.items()}
         told = (f"MSP-Podcast {manifest.release}: figures of another release do not compare",)

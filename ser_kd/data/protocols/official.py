@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
@@ -19,17 +19,18 @@ class OfficialSplit(EvaluationProtocol):
     Args:
         label_set: See ``EvaluationProtocol``.
         name: Protocol name.
+        targets: See ``EvaluationProtocol``.
     """
 
-    def __init__(self, label_set: str | None = None, name: str = "official") -> None:
-        super().__init__(name, label_set)
+    def __init__(self, label_set: str | None = None, name: str = "official", targets: Targets = "classes") -> None:
+        super().__init__(name, label_set, targets=targets)
         self.validation = "official"  # type: ignore[assignment]
 
     def test_speakers(self, utterances: Sequence[Utterance]) -> list[frozenset[str]]:
         return [frozenset(u.speaker for u in utterances if u.groups.get("split") == "test")]
 
     def folds(self, manifest: Manifest, label_set: LabelSet) -> list[ProtocolFold]:
-        labelled = [u for u in manifest.utterances if u.emotion is not None and label_set.class_of(u.emotion) is not None]
+        labelled = self.choose_clips(manifest, label_set)
         strange = [u for u in labelled if u.groups.get("split") not in SPLITS]
         if strange:
             raise DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ser_kd.contracts.emotions import LabelSet
+from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
@@ -20,12 +20,13 @@ class UnlabelledSplit(EvaluationProtocol):
 
     Args:
         held_out: Share of the speakers that validate, and as large a share that tests; one speaker at least.
+        targets: What the student learns from its teacher's answers.
 
     Raises:
         ConfigError: If nobody would be left to train.
     """
 
-    def __init__(self, held_out: float = 0.1) -> None:
+    def __init__(self, held_out: float = 0.1, targets: Targets = "classes") -> None:
         if not 0.0 < held_out < 0.5:
             raise ConfigError(
                 "This share cannot be held out twice.",
@@ -33,7 +34,7 @@ class UnlabelledSplit(EvaluationProtocol):
                 got=f"protocol.held_out={held_out:g}",
                 remedy="0.1 keeps four fifths for training",
             )
-        super().__init__("unlabelled")
+        super().__init__("unlabelled", targets=targets)
         self.validation = "held_out"  # type: ignore[assignment]
         self.held_out = held_out
 
