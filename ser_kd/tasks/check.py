@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> int:
     check_config(config)
     from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
     from ser_kd.data.manifest import describe_left_out
-    from ser_kd.data.protocols.evaluation_protocol import SPLITS
+    from ser_kd.data.protocols.evaluation_protocol import SPLITS, list_speakers
     from ser_kd.data.protocols.leakage import audit_fold
     from ser_kd.runtime.build import build
 
@@ -56,7 +56,7 @@ def run(arguments: list[str]) -> int:
         console.show(
             f"fold {fold.fold}: "
             + "; ".join(
-                f"{name} {len(fold.split(name))} clips of {', '.join(fold.speakers(name))}" for name in ("train", "validation", "test")
+                f"{name} {len(fold.split(name))} clips of {list_speakers(fold.speakers(name))}" for name in ("train", "validation", "test")
             )
         )
         for name in SPLITS if fold.learns_dimensions else ():

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import ConfigError, LeakageError
 from ser_kd.data.manifest import describe_left_out
+from ser_kd.data.protocols.annotated_dimensions import describe_dimensions
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
 
-SUMMARY = ("ua", "wa", "f1_macro", "f1_weighted", "calibration_error")
+SUMMARY = ("ua", "wa", "f1_macro", "f1_weighted", "calibration_error", "ccc_mean")
+BY_DIMENSION = ("ccc", "pearson", "rmse")
 
 
 def run(arguments: list[str]) -> int:
@@ -33,7 +38,11 @@ def run(arguments: list[str]) -> int:
     """
     config = compose("evaluate", arguments)
     check_config(config)
-    for key, choices in (("split", ("test", "validation", "all", None)), ("checkpoint", ("best", "last"))):
+    for key, choices in (
+        ("split", ("test", "validation", "all", None)),
+        ("checkpoint", ("best", "last")),
+        ("submission", ("dimensions", "classes", None)),
+    ):
         if config[key] not in choices:
             named = [choice for choice in choices if choice]
             raise ConfigError(f"Unknown {key}.", expected=" or ".join(named), got=str(config[key]), remedy=f"set {key} to one of them")
@@ -44,6 +53,16 @@ def run(arguments: list[str]) -> int:
     folder = Path(config.run)
     record, run_config = read_finished_run(folder), read_run_config(folder)
     corpus = build(config.corpus) if "_target_" in config.corpus else None
+    if getattr(corpus, "part", None) == "test3":
+        _submit(config, corpus)
+        return 0
+    if config.submission is not None:
+        raise ConfigError(
+            "Only turns whose labels are hidden are submitted.",
+            expected="submission beside corpus=msp_podcast corpus.part=test3",
+            got=f"submission={config.submission}",
+            remedy="leave it out: what the run answers stands in evaluations/ beside it",
+        )
     if corpus is None or is_own_corpus(record, run_config, corpus):
         _judge_own_corpus(config, record.corpus)
         return 0
@@ -61,6 +80,15 @@ def run(arguments: list[str]) -> int:
     _show_other_corpus(evaluation)
     console.show(f"\nwritten: {place} and {place.with_suffix('.csv').name}")
     return 0
+
+
+def _submit(config: DictConfig, corpus: Any) -> None:
+    from ser_kd.tasks.submission import write_submission  # late: torch and lightning take seconds to import
+
+    place, clips, missing = write_submission(Path(config.run), corpus, config.checkpoint, config.submission, config.paths.cache)
+    console.show(f"{clips} turns answered, {place}")
+    if missing:
+        console.warn(f"not in it, for {describe_left_out(missing)}")
 
 
 def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
@@ -85,14 +113,21 @@ def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
     moved = {name: value for name, value in config.corpus.items() if value is not None}
     record, result = judge_again(Path(config.run), split, config.checkpoint, moved, config.paths.cache)
     rows = {}
-    for name in SUMMARY:
+    for name in _list_summary(result.values):
         recorded = record.metrics.get(f"{split}/{name}")
         then = "" if recorded is None or config.checkpoint != "best" else f"   (record: {recorded:.4f})"
-        rows[name] = f"{result.values[name]:.4f}{then}"
+        rows[name] = f"{_format(result.values[name])}{then}"
     console.heading(f"{record.experiment}, fold {record.protocol.fold}, seed {record.seed}: {split}, {config.checkpoint} checkpoint")
     console.table(rows)
     labels = record.protocol.classes
-    console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
+    if labels:
+        console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
+
+
+def _list_summary(metrics: Mapping[str, float]) -> list[str]:
+    """List the metrics that are shown, as far as there are any: of classes, then of dimensions."""
+    by_dimension = [f"{name}_{dimension}" for dimension in DIMENSIONS for name in BY_DIMENSION]
+    return [name for name in (*SUMMARY, *by_dimension) if name in metrics]
 
 
 def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
@@ -102,31 +137,35 @@ def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
     renamed = ", ".join(f"{label} counts as {name}" for label, name in evaluation.mapping.items() if label != name)
     unmapped = ", ".join(f"{label} {count} clips" for label, count in evaluation.unmapped.items())
     fate = "the model was not allowed to answer so" if evaluation.restricted else "such an answer counts as an error"
-    console.table(
-        {
-            "judged": f"{evaluation.clips} clips of {evaluation.speakers} speakers, fingerprint {evaluation.fingerprint}",
+    judged = {"judged": f"{evaluation.clips} clips of {evaluation.speakers} speakers, fingerprint {evaluation.fingerprint}"}
+    if evaluation.classes:
+        judged |= {
             "classes": ", ".join(f"{label} {count}" for label, count in present) + (f"; {renamed}" if renamed else ""),
             "unmapped": f"{unmapped}: left out, the model has no such class" if unmapped else "nothing",
             "not in corpus": f"{', '.join(evaluation.absent)}: {fate}" if evaluation.absent else "nothing",
         }
-    )
+    if evaluation.targets != "classes":
+        judged["dimensions"] = f"in [0, 1] by the corpus' own scale: {describe_dimensions(evaluation.dimension_counts, evaluation.clips)}"
+    console.table(judged)
     console.show()
-    console.table((name, _format(evaluation.metrics[name])) for name in SUMMARY)
-    console.show()
-    console.columns(
-        ["class", "clips", "recall"],
-        [(label, count, _format(evaluation.metrics[f"recall_{label}"])) for label, count in present],
-    )
-    groups = [name.removeprefix("ua_") for name in evaluation.metrics if name.startswith("ua_") and "=" in name]
+    console.table((name, _format(evaluation.metrics[name])) for name in _list_summary(evaluation.metrics))
+    if evaluation.classes:
+        console.show()
+        console.columns(
+            ["class", "clips", "recall"],
+            [(label, count, _format(evaluation.metrics[f"recall_{label}"])) for label, count in present],
+        )
+    shown = [name for name in ("ua", "wa", "ccc_mean") if name in evaluation.metrics]
+    groups = [name.removeprefix(f"{shown[0]}_") for name in evaluation.metrics if name.startswith(f"{shown[0]}_") and "=" in name]
     if groups:
         console.show()
         console.columns(
-            ["group", "ua", "wa"],
-            [(group, _format(evaluation.metrics[f"ua_{group}"]), _format(evaluation.metrics[f"wa_{group}"])) for group in groups],
+            ["group", *shown], [(group, *(_format(evaluation.metrics[f"{name}_{group}"]) for name in shown)) for group in groups]
         )
-    console.show()
-    rows = dict(zip(evaluation.classes, evaluation.confusion, strict=True))
-    console.columns(["true | predicted", *evaluation.classes], [(label, *rows[label]) for label, _ in present])
+    if evaluation.classes:
+        console.show()
+        rows = dict(zip(evaluation.classes, evaluation.confusion, strict=True))
+        console.columns(["true | predicted", *evaluation.classes], [(label, *rows[label]) for label, _ in present])
     for text in evaluation.warnings:
         console.warn(text)
     if evaluation.clips_left_out:

@@ -111,8 +111,9 @@ class MspPodcast:
         reading.read_labels(root / "Labels" / "labels_consensus.csv")
         reading.add_unlabelled_turns()
         utterances = reading.utterances
-        notes = [f"MSP-Podcast, {self._name_release()}", *reading.describe(), *self._compare_sizes(utterances)]
-        if self.part is not None:
+        notes = [*reading.describe(), *self._compare_sizes(utterances)]
+        if self.part is not None:  # judged under a protocol that knows of no release
+            notes.insert(0, f"MSP-Podcast {self._name_release()}: figures of another release do not compare")
             utterances = [u for u in utterances if u.groups["split"] == self.part]
         return Manifest(
             self.name, tuple(sorted(utterances, key=lambda u: u.id)), LICENCE, reading.strange, tuple(notes), self._name_release()

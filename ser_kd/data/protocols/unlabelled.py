@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import ConfigError, DataError
@@ -49,6 +49,9 @@ class UnlabelledSplit(EvaluationProtocol):
             "test": tuple(u for u in manifest.utterances if u.speaker in test),
         }
         return self.seal([part], label_set)
+
+    def _list_unjudgeable(self, part: Mapping[str, Sequence[Utterance]]) -> tuple[str, ...]:
+        return ("no clip has a label: figures are agreement with the teacher, not with anybody's judgement of the speech",)
 
     def _draw(self, utterances: Sequence[Utterance]) -> tuple[set[str], set[str]]:
         speakers = sorted({u.speaker for u in utterances}, key=lambda name: (hash_text("held out", name), name))
