@@ -137,11 +137,12 @@ def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
     renamed = ", ".join(f"{label} counts as {name}" for label, name in evaluation.mapping.items() if label != name)
     unmapped = ", ".join(f"{label} {count} clips" for label, count in evaluation.unmapped.items())
     fate = "the model was not allowed to answer so" if evaluation.restricted else "such an answer counts as an error"
+    of_unmapped = "left out" if evaluation.targets == "classes" else "not counted among classes"
     judged = {"judged": f"{evaluation.clips} clips of {evaluation.speakers} speakers, fingerprint {evaluation.fingerprint}"}
     if evaluation.classes:
         judged |= {
             "classes": ", ".join(f"{label} {count}" for label, count in present) + (f"; {renamed}" if renamed else ""),
-            "unmapped": f"{unmapped}: left out, the model has no such class" if unmapped else "nothing",
+            "unmapped": f"{unmapped}: {of_unmapped}, the model has no such class" if unmapped else "nothing",
             "not in corpus": f"{', '.join(evaluation.absent)}: {fate}" if evaluation.absent else "nothing",
         }
     if evaluation.targets != "classes":
