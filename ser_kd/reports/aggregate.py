@@ -11,7 +11,6 @@ import pandas as pd
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.records import ProtocolRecord, RunRecord
 from ser_kd.reports.answers import count_confusion, read_test_sets
-from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.ledger import Ledger, RunEntry, read_predictions
 from ser_kd.reports.significance import RESAMPLES, Interval, bootstrap_metrics
 from ser_kd.reports.systems import (
@@ -23,6 +22,7 @@ from ser_kd.reports.systems import (
     average_within_folds,
     estimate_runs,
     mean_of_known,
+    name_main_metric,
     sum_confusion,
 )
 from ser_kd.reports.teacher_rows import make_ensembles, make_foreign_teachers, warn_of_teacher
@@ -70,15 +70,18 @@ def summarise_system(
     """
     record = runs[0].record
     notes: list[str] = []
-    # without classes there is nothing to count: a dimensional system has no interval here
-    predictions = _pool_predictions(runs, split, notes) if record.protocol.classes else None
+    with_classes = bool(record.protocol.classes)
+    predictions = _pool_predictions(runs, split, notes) if with_classes or record.protocol.learns_dimensions else None
     estimates = _estimate_metrics(runs, split)
-    confusion = sum_confusion([entry.record.confusion.get(split) for entry in runs])
+    confusion = sum_confusion([entry.record.confusion.get(split) for entry in runs]) if with_classes else None
     if predictions is not None:
         try:
-            seeds = read_test_sets(predictions, record.protocol.classes, split)
-            _attach_intervals(estimates, bootstrap_metrics(seeds, resamples=resamples), notes)
-            confusion = np.sum([count_confusion(answers) for answers in seeds], axis=0) if confusion is None else confusion
+            if with_classes:
+                seeds = read_test_sets(predictions, record.protocol.classes, split)
+                _attach_intervals(estimates, bootstrap_metrics(seeds, resamples=resamples), notes)
+                confusion = np.sum([count_confusion(answers) for answers in seeds], axis=0) if confusion is None else confusion
+            if record.protocol.learns_dimensions:
+                _attach_intervals(estimates, bootstrap_metrics(read_test_sets(predictions, (), split), resamples=resamples), notes)
         except DataError as fault:
             notes.append(f"no interval: {fault.problem}")
             predictions = None
@@ -98,7 +101,9 @@ def summarise_system(
         confusion=confusion,
         predictions=predictions,
         parameters=dict(record.parameters),
-        validation_ua=mean_of_known([entry.record.metrics.get("validation/ua", math.nan) for entry in runs]),
+        validation_score=mean_of_known(
+            [entry.record.metrics.get(f"validation/{name_main_metric(record.protocol)}", math.nan) for entry in runs]
+        ),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -122,9 +127,11 @@ def name_role(record: RunRecord, taught: frozenset[str]) -> str:
 def guess_chance(protocol: ProtocolRecord, confusion: np.ndarray | None) -> dict[str, float]:
     """Tell what guessing reaches.
 
-    UA: 1 / C, whatever class is guessed how often. WA: the share of the largest class in the test split.
+    UA: 1 / C, whatever class is guessed how often. WA: the share of the largest class in the test split. CCC: 0, whatever one value.
     """
     chance = {"ua": 1.0 / len(protocol.classes)} if protocol.classes else {}
+    if protocol.learns_dimensions:
+        chance["ccc_mean"] = 0.0
     counts = protocol.class_counts.get(SPLIT) or ([] if confusion is None else confusion.sum(1).tolist())
     if sum(counts):
         chance["wa"] = max(counts) / sum(counts)
@@ -156,7 +163,7 @@ def _estimate_metrics(entries: Sequence[RunEntry], split: str) -> dict[str, Esti
 
 def _attach_intervals(estimates: dict[str, Estimate], intervals: dict[str, Interval], notes: list[str]) -> None:
     """Put the intervals beside the recorded values, unless a single run's record and predictions tell two stories."""
-    for name in METRICS:
+    for name in intervals:
         told = estimates.get(name, Estimate(math.nan, reason="not recorded"))
         interval = intervals[name]
         if told.runs == 1 and abs(told.mean - interval.value) > _TOLERANCE:
@@ -191,7 +198,11 @@ def _build_board(rows: list[SystemRow]) -> ProtocolBoard:
     chances = [guess_chance(protocol, None) for protocol in protocols]
     if not any("wa" in chance for chance in chances):
         chances = [guess_chance(first.protocol, next((row.confusion for row in rows if row.confusion is not None), None))]
-    chance = {name: mean_of_known([part[name] for part in chances if name in part]) for name in ("ua", "wa")}
+    chance = {
+        name: mean_of_known([part[name] for part in chances if name in part])
+        for name in ("ua", "wa", "ccc_mean")
+        if any(name in part for part in chances)
+    }
     notes = []
     if len({tuple(row.folds) for row in rows if row.runs}) > 1:
         notes.append("The rows do not all cover the same folds, and folds differ in difficulty: compare rows with equal folds.")

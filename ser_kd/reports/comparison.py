@@ -12,7 +12,7 @@ from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.records import ProtocolRecord
 from ser_kd.reports.aggregate import summarise_system
 from ser_kd.reports.answers import read_seeds, read_test_sets
-from ser_kd.reports.confusion_metrics import METRICS
+from ser_kd.reports.dimension_metrics import DIMENSION_METRICS
 from ser_kd.reports.ledger import RunEntry
 from ser_kd.reports.paired_tests import (
     EffectSize,
@@ -25,7 +25,7 @@ from ser_kd.reports.paired_tests import (
 )
 from ser_kd.reports.run_pairs import RunKey, RunPairs, check_comparable, name_some, pair_runs, tell_key
 from ser_kd.reports.significance import RESAMPLES, Interval, bootstrap_difference, pool_metric
-from ser_kd.reports.systems import SPLIT, SystemRow
+from ser_kd.reports.systems import MAIN_NAMES, SPLIT, SystemRow, name_main_metric
 
 _TOLERANCE = 1e-3
 
@@ -42,14 +42,14 @@ class Comparison:
         corpus: Corpus name.
         protocol: The protocol as a common run recorded it.
         split: ``test`` or ``validation``.
-        metric: The metric the tests are about, a key of ``METRICS``.
+        metric: The metric the tests are about, a key of ``SCORES``.
         runs: Fold and seed of the common runs.
         clips: Distinct clips.
         speakers: Distinct speakers.
         differences: Metric -> paired difference of the pooled values and its interval.
         permutation: Permutation over speakers, whose p value is the one to quote.
         effect: Cohen's d_z over speakers.
-        mcnemar: Seed -> McNemar's exact test; the candidate is the first.
+        mcnemar: Seed -> McNemar's exact test; the candidate is the first. Empty where dimensions are compared: no answer is right.
         notes: What a reader must know, such as what was left out.
         holm: The permutation's p corrected for all comparisons; None for a single one.
         mcnemar_holm: Seed -> the same for McNemar's; empty for a single comparison.
@@ -95,7 +95,7 @@ def compare_systems(
     candidates: Sequence[Sequence[RunEntry]],
     *,
     split: str = SPLIT,
-    metric: str = "ua",
+    metric: str | None = None,
     folds: Collection[int] = (),
     seeds: Collection[int] = (),
     resamples: int = RESAMPLES,
@@ -106,7 +106,7 @@ def compare_systems(
         reference: All runs of one experiment and identity, whatever their status; only finished ones count.
         candidates: The same of each system it is compared with.
         split: ``test`` or ``validation``.
-        metric: What the tests are about, a key of ``METRICS``.
+        metric: What the tests are about, a key of ``SCORES``; None takes UA, or the mean CCC where there are no classes.
         folds: Only these; none takes all.
         seeds: Only these; none takes all.
         resamples: Bootstrap resamples behind each interval.
@@ -123,15 +123,24 @@ def compare_systems(
     return _correct(made) if len(made) > 1 else tuple(made)
 
 
-def _compare_pair(pairs: RunPairs, split: str, metric: str, resamples: int) -> Comparison:
+def _compare_pair(pairs: RunPairs, split: str, metric: str | None, resamples: int) -> Comparison:
     rows = [summarise_system(runs, split=split, resamples=resamples) for runs in (pairs.reference, pairs.candidate)]
     tables = [_take_predictions(row) for row in rows]
     for table, row in zip(tables, rows, strict=True):
         _check_folds(table, row.experiment)
     _check_clips(tables[0], tables[1], rows)
     record = pairs.candidate[0].record
-    base, new = (read_test_sets(table, record.protocol.classes, split) for table in tables)
-    by_seed = (read_seeds(table, record.protocol.classes, split) for table in reversed(tables))
+    metric = metric or name_main_metric(record.protocol)
+    classes = [] if metric in DIMENSION_METRICS else record.protocol.classes
+    if (not classes and not record.protocol.learns_dimensions) or (metric not in DIMENSION_METRICS and not classes):
+        raise DataError(
+            f"The runs have no metric '{metric}'.",
+            expected=f"a metric of protocol.targets={record.protocol.targets}",
+            got=f"metric={metric}",
+            remedy=f"set metric={name_main_metric(record.protocol)}, or leave it out",
+        )
+    base, new = (read_test_sets(table, classes, split) for table in tables)
+    by_seed = (read_seeds(table, classes, split) for table in reversed(tables)) if classes else ()
     seeds = sorted({seed for _, seed in pairs.keys})
     return Comparison(
         reference=rows[0],
@@ -143,10 +152,10 @@ def _compare_pair(pairs: RunPairs, split: str, metric: str, resamples: int) -> C
         runs=pairs.keys,
         clips=len({clip for answers in new for clip in answers.ids}),
         speakers=len({name for answers in new for name in answers.speakers}),
-        differences={name: bootstrap_difference(new, base, metric=name, resamples=resamples) for name in METRICS},
+        differences={name: bootstrap_difference(new, base, metric=name, resamples=resamples) for name in new[0].metrics},
         permutation=permute_speakers(new, base, metric=metric),
         effect=measure_effect(new, base, metric=metric),
-        mcnemar={seed: run_mcnemar(one, other) for seed, one, other in zip(seeds, *by_seed, strict=True)},
+        mcnemar={seed: run_mcnemar(one, other) for seed, one, other in zip(seeds, *by_seed, strict=True)} if classes else {},
         notes=(*pairs.left_out, *_list_disagreements(rows, tables, split)),
     )
 
@@ -192,7 +201,7 @@ def _check_folds(table: pd.DataFrame, experiment: str) -> None:
 
 
 def _check_clips(reference: pd.DataFrame, candidate: pd.DataFrame, rows: Sequence[SystemRow]) -> None:
-    keys = ["fold", "seed", "id", "speaker", "truth"]
+    keys = ["fold", "seed", "id", "speaker", *(name for name in reference.columns if name == "truth" or name.startswith("truth_"))]
     both = reference[keys].merge(candidate[keys], how="outer", indicator=True)
     single = both[both["_merge"] != "both"]
     if not single.empty:
@@ -213,10 +222,12 @@ def _list_disagreements(rows: Sequence[SystemRow], tables: Sequence[pd.DataFrame
         for entry in row.runs:
             record = entry.record
             part = table[(table["fold"] == record.protocol.fold) & (table["seed"] == record.seed)]
-            told = record.metrics.get(f"{split}/ua", math.nan)
-            if math.isnan(told) or (part["truth"] == "").all():
+            name = name_main_metric(record.protocol)
+            told = record.metrics.get(f"{split}/{name}", math.nan)
+            if math.isnan(told) or ("truth" in part and (part["truth"] == "").all()):
                 continue
-            counted = pool_metric(read_seeds(part, record.protocol.classes, split))
+            counted = pool_metric(read_seeds(part, record.protocol.classes, split), name)
             if abs(told - counted) > _TOLERANCE:
-                notes.append(f"{entry.name}: the record says UA {told:.4f}, predictions.csv {counted:.4f}; the tests are of the latter")
+                shown = f"{MAIN_NAMES[name]} {told:.4f}"
+                notes.append(f"{entry.name}: the record says {shown}, predictions.csv {counted:.4f}; the tests are of the latter")
     return notes

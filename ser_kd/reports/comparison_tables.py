@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.reports.comparison import Comparison
-from ser_kd.reports.confusion_metrics import METRICS
 from ser_kd.reports.leaderboard import FEW_SPEAKERS, format_estimate, format_exactly, format_interval, name_systems
 from ser_kd.reports.significance import Interval
 from ser_kd.reports.systems import SystemRow
 from ser_kd.reports.tables import NOTHING, Column, Table, format_p, format_points, format_share, render_markdown
 
-METRIC_NAMES = {"ua": "UA", "wa": "WA", "f1_macro": "F1 macro", "f1_weighted": "F1 weighted"}
+METRIC_NAMES = {
+    "ua": "UA",
+    "wa": "WA",
+    "f1_macro": "F1 macro",
+    "f1_weighted": "F1 weighted",
+    "ccc_mean": "mean CCC",
+    **{
+        f"{key}_{name}": f"{kind} {name}" for key, kind in (("ccc", "CCC"), ("pearson", "Pearson"), ("rmse", "RMSE")) for name in DIMENSIONS
+    },
+}
 
 _CHANCE_OF_ERROR = 0.05
 
@@ -53,7 +62,8 @@ def metric_table(item: Comparison, names: tuple[str, str]) -> Table:
     columns += [Column(f"{name}{kind}", "right") for kind in ("", ", pooled") for name in names]
     columns += [Column("difference, points", "right"), Column("95 % interval", "right")]
     rows = []
-    for metric, called in METRIC_NAMES.items():
+    for metric in item.differences:
+        called = METRIC_NAMES[metric]
         estimates = [row.estimate(metric) for row in (item.reference, item.candidate)]
         told = item.differences[metric]
         cells = [called, *(format_estimate(estimate, brief=True) for estimate in estimates), *map(format_interval, estimates)]
@@ -63,7 +73,7 @@ def metric_table(item: Comparison, names: tuple[str, str]) -> Table:
     notes = [f"Runs: {describe_runs(item)}; {clips}. Difference: {names[1]} − {names[0]} ({identities})."]
     if len(item.runs) > 1:
         notes.append("± standard deviation over runs (n − 1). Pooled: the clips of all folds as one test set, averaged over seeds.")
-    notes.append(_explain_interval(item.differences[item.metric]))
+    notes.append(_explain_interval(item.differences[item.metric], bool(item.mcnemar)))
     return Table(tuple(columns), tuple(rows), tuple(notes), f"{names[1]} against {names[0]}")
 
 
@@ -112,7 +122,7 @@ def comparison_numbers(comparisons: Sequence[Comparison]) -> Table:
     heads += ["difference", "difference_low", "difference_high", "resampled", "permutation_p", "permutation_p_holm", "permutations"]
     heads += ["smallest_p", "cohen_dz", "mcnemar_seeds", "mcnemar_only_candidate", "mcnemar_only_reference"]
     heads += ["mcnemar_odds_ratio", "mcnemar_p", "mcnemar_p_holm"]
-    rows = [_number_row(item, metric) for item in comparisons for metric in METRICS]
+    rows = [_number_row(item, metric) for item in comparisons for metric in item.differences]
     return Table(tuple(Column(name) for name in heads), tuple(rows))
 
 
@@ -152,10 +162,11 @@ def describe_runs(item: Comparison) -> str:
     return text if whole else f"{text}, {len(item.runs)} runs"
 
 
-def _explain_interval(told: Interval) -> str:
+def _explain_interval(told: Interval, with_classes: bool) -> str:
     text = f"Intervals: {100 * told.level:.0f} % bootstrap, {told.resamples} resamples of {told.units} {told.unit}"
     if told.unit == "utterances":
-        return f"{text} within each class; they say nothing about other speakers."
+        within = " within each class" if with_classes else ""
+        return f"{text}{within}; they say nothing about other speakers."
     return f"{text}; with so few they are somewhat too narrow." if told.units < FEW_SPEAKERS else f"{text}."
 
 
@@ -170,6 +181,8 @@ def _explain_tests(item: Comparison) -> list[str]:
         notes.append(f"d_z is undefined: {effect.reason}.")
     else:
         notes.append("d_z: mean of the speakers' differences over their standard deviation.")
+    if not item.mcnemar:
+        return notes + ([f"Holm: over {item.family} comparisons."] if item.holm is not None else [])
     notes.append(
         "McNemar: one test per seed, for a clip under two seeds is not two clips. It takes the clips of a voice for independent, "
         "which they are not: quote the permutation."

@@ -28,7 +28,7 @@ from ser_kd.reports.robustness_section import RobustnessSection, gather_robustne
 from ser_kd.reports.run_figures import describe_group, find_confidence
 from ser_kd.reports.significance import RESAMPLES
 from ser_kd.reports.sweep_section import SweepSection, gather_sweep
-from ser_kd.reports.systems import ROLES, ProtocolBoard, SystemRow
+from ser_kd.reports.systems import MAIN_NAMES, ROLES, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import Table, format_points, format_share
 
 _MOST_BARS = 40
@@ -152,29 +152,30 @@ def tell_result(board: ProtocolBoard, names: Sequence[str], gains: Sequence[Gain
     by_row = {id(row): name for row, name in zip(board.rows, names, strict=True)}
     chosen = choose_by_validation([gain.distilled for gain in gains])
     gain = next((gain for gain in gains if gain.distilled is chosen), None)
-    chance = format_share(board.chance.get("ua", math.nan))
+    metric, called = board.main_metric, MAIN_NAMES[board.main_metric]
+    chance = format_share(board.chance.get(metric, math.nan))
     if gain is None:
-        best = choose_by_validation([row for row in board.rows if not math.isnan(row.estimate("ua").mean)])
+        best = choose_by_validation([row for row in board.rows if not math.isnan(row.estimate(metric).mean)])
         if best is None:
-            return "No system has a test UA yet.", ""
-        return f"{by_row[id(best)]} reaches {format_share(best.estimate('ua').mean)} UA.", f"Guessing would give {chance}."
+            return f"No system has a test {called} yet.", ""
+        return f"{by_row[id(best)]} reaches {format_share(best.estimate(metric).mean)} {called}.", f"Guessing would give {chance}."
     same_folds = gain.alone.folds == gain.distilled.folds
     # the table's figures where they are of the same folds; else those of the folds both ran
-    values = (gain.alone.estimate("ua").mean, gain.distilled.estimate("ua").mean) if same_folds else (gain.before, gain.after)
+    values = (gain.alone.estimate(metric).mean, gain.distilled.estimate(metric).mean) if same_folds else (gain.before, gain.after)
     before, after = map(format_share, values)
     told = gain.interval
     if not gain.is_certain:
-        headline = f"Distilled, the student reaches {after} UA; alone, {before}."
+        headline = f"Distilled, the student reaches {after} {called}; alone, {before}."
     elif told.value > 0:
-        headline = f"Distillation lifts the student from {before} to {after} UA."
+        headline = f"Distillation lifts the student from {before} to {after} {called}."
     else:
-        headline = f"Distillation takes the student down from {before} to {after} UA."
+        headline = f"Distillation takes the student down from {before} to {after} {called}."
     ends = f"{format_points(told.low)} to {format_points(told.high)}"
     where = "" if same_folds else f" on fold{'s' if len(gain.folds) > 1 else ''} {', '.join(map(str, gain.folds))}, which both ran"
     parts = [f"{format_points(told.value)} points{where}, 95 % interval {ends}, paired over {told.units} {told.unit}"]
     parts[0] += "." if gain.is_certain else ": it holds zero, so the difference is not certain."
-    if gain.teacher is not None and not math.isnan(gain.teacher.estimate("ua").mean):
-        parts.append(f"The teacher stands at {format_share(gain.teacher.estimate('ua').mean)}; guessing would give {chance}.")
+    if gain.teacher is not None and not math.isnan(gain.teacher.estimate(metric).mean):
+        parts.append(f"The teacher stands at {format_share(gain.teacher.estimate(metric).mean)}; guessing would give {chance}.")
     else:
         parts.append(f"Guessing would give {chance}.")
     return headline, " ".join(parts)
@@ -207,15 +208,15 @@ def _gather_section(board: ProtocolBoard, key: str, resamples: int, faults: list
     ]
     bars = []
     for row, name in zip(board.rows[:_MOST_BARS], names, strict=False):
-        told = row.estimate("ua")
+        told = row.estimate(board.main_metric)
         ends = (told.interval.low, told.interval.high) if told.interval else (math.nan, math.nan)
         bars.append(IntervalBar(name, row.role, told.mean, *ends))
     intervals = ReportFigure(
         f"{key}_intervals",
         "comparison",
-        "UA with 95 % interval",
-        "Each system's UA on the test split, its interval and the chance level.",
-        plot_intervals(bars, board.chance.get("ua", math.nan)),
+        f"{MAIN_NAMES[board.main_metric]} with 95 % interval",
+        f"Each system's {MAIN_NAMES[board.main_metric]} on the test split, its interval and the chance level.",
+        plot_intervals(bars, board.chance.get(board.main_metric, math.nan), MAIN_NAMES[board.main_metric]),
     )
     chosen = choose_class(board, label)
     return Section(
@@ -245,7 +246,11 @@ def _draw_trio(board: ProtocolBoard, paper: str, trio: list[SystemRow], key: str
     if counted:
         figure = plot_recalls(counted, classes, roles)
         drawn.append(ReportFigure(f"{key}_recalls", "comparison", "Recall by class", "Who finds which emotion, on the test split.", figure))
-    sure = {row.variant: found for row in trio if row.predictions is not None and (found := find_confidence(row.predictions, classes))}
+    sure = {
+        row.variant: found
+        for row in trio
+        if classes and row.predictions is not None and (found := find_confidence(row.predictions, classes))
+    }
     if sure:
         errors = {row.variant: row.estimate("calibration_error").mean for row in trio}
         caption = "How often an answer is right against how sure the model was; on the dashed line they agree."

@@ -19,7 +19,7 @@ from ser_kd.reports.style import GRID, INK, MUTED, ON_FILL, ROLE_COLOURS, ROLE_M
 _MOST_NUMBERED = 12
 """Beyond this many classes cells are too small for numbers."""
 
-_SCORES = {"ua", "wa", "accuracy", "f1_macro", "f1_weighted"}
+_SCORES = {"ua", "wa", "accuracy", "f1_macro", "f1_weighted", "ccc_mean"}
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ def plot_intervals(bars: Sequence[IntervalBar], chance: float, metric: str = "UA
     if np.isfinite(chance):
         axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 2)))
         axes.annotate("chance", (chance, -0.62), xytext=(4, 0), textcoords="offset points", fontsize=7.5, color=MUTED, va="center")
-    axes.set(xlim=(0, 1.0), ylim=(max(len(bars), 1) - 0.4, -0.95), xlabel=metric)
+    lowest = min((min(bar.value, bar.low) for bar in bars if np.isfinite(bar.low)), default=0.0)  # a CCC may be negative
+    axes.set(xlim=(min(0.0, lowest - 0.02) if lowest < 0 else 0, 1.0), ylim=(max(len(bars), 1) - 0.4, -0.95), xlabel=metric)
     axes.set_yticks(range(len(bars)), [textwrap.fill(bar.name, 30) for bar in bars])
     axes.tick_params(axis="y", labelcolor=INK)
     axes.spines["left"].set_visible(False)

@@ -20,10 +20,11 @@ class Gain:
         distilled: The distilled system.
         alone: Its sister.
         teacher: The teacher on the same folds, or None.
-        interval: UA(distilled) - UA(alone) and its paired interval.
+        interval: UA(distilled) - UA(alone), or of the mean CCC where there are no classes, and its paired interval.
         folds: The folds that both ran.
         before: UA of the sister on those folds, pooled.
         after: UA of the distilled student on them.
+        metric: What the gain is in.
     """
 
     distilled: SystemRow
@@ -33,6 +34,7 @@ class Gain:
     folds: tuple[int, ...]
     before: float
     after: float
+    metric: str = "ua"
 
     @property
     def is_certain(self) -> bool:
@@ -58,11 +60,11 @@ def find_gains(board: ProtocolBoard, *, resamples: int = RESAMPLES) -> list[Gain
             continue
         try:
             answers = (_take_folds(row, folds), _take_folds(sister, folds))
-            interval = bootstrap_difference(*answers, resamples=resamples)
+            interval = bootstrap_difference(*answers, metric=board.main_metric, resamples=resamples)
         except DataError:
             continue
-        after, before = (pool_metric(part) for part in answers)
-        gains.append(Gain(row, sister, find_teacher(board, row), interval, folds, before, after))
+        after, before = (pool_metric(part, board.main_metric) for part in answers)
+        gains.append(Gain(row, sister, find_teacher(board, row), interval, folds, before, after, board.main_metric))
     return gains
 
 
@@ -82,10 +84,10 @@ def find_teacher(board: ProtocolBoard, student: SystemRow) -> SystemRow | None:
 
 
 def choose_by_validation(rows: list[SystemRow]) -> SystemRow | None:
-    """Give the system with the best validation UA; the first by name where none was validated."""
+    """Give the system that is best on validation; the first by name where none was validated."""
     if not rows:
         return None
-    return max(rows, key=lambda row: -math.inf if math.isnan(row.validation_ua) else row.validation_ua)
+    return max(rows, key=lambda row: -math.inf if math.isnan(row.validation_score) else row.validation_score)
 
 
 def _take_folds(row: SystemRow, folds: tuple[int, ...]) -> tuple[Answers, ...]:

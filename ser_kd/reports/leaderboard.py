@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.reports.aggregate import build_boards
 from ser_kd.reports.confusion_metrics import METRICS
+from ser_kd.reports.dimension_metrics import DIMENSION_METRICS
 from ser_kd.reports.gains import Gain
 from ser_kd.reports.ledger import Ledger
-from ser_kd.reports.systems import ROLES, Estimate, ProtocolBoard, SystemRow
+from ser_kd.reports.systems import MAIN_NAMES, ROLES, Estimate, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import NOTHING, Column, Table, format_count, format_points, format_share
 
 FEW_SPEAKERS = 10
@@ -33,23 +35,34 @@ def leaderboard(board: ProtocolBoard) -> Table:
     interval of their pooled clips has its own column.
     """
     several = any(len(row.runs) > 1 for row in board.rows)
-    columns = [Column("model"), Column("role"), Column("UA", "right")]
-    columns += [Column("UA pooled", "right"), Column("runs")] if several else []
-    columns += [Column(name, "right") for name in ("chance", "WA", "F1 macro", "F1 weighted")]
+    main, others, agreement = list_columns(board)
+    columns = [Column("model"), Column("role"), Column(MAIN_NAMES[main], "right")]
+    columns += [Column(f"{MAIN_NAMES[main]} pooled", "right"), Column("runs")] if several else []
+    columns += [Column(name, "right") for name in ("chance", *others.values())]
     columns += [Column(name, "right") for name in ("trainable", "parameters", "agreement", "epochs")]
     names = name_systems(board.rows)
     rows = []
     for row, name in zip(board.rows, names, strict=True):
         mark = {"test": " (selected on test)", "refit": " (refit)"}.get(row.selections[-1] if row.selections else "", "")
-        cells = [name + mark, ROLES[row.role], format_estimate(row.estimate("ua"))]
-        cells += [format_interval(row.estimate("ua")), describe_folds(row)] if several else []
-        cells += [format_share(board.chance.get("ua", math.nan))]
-        cells += [format_estimate(row.estimate(metric), brief=True) for metric in ("wa", "f1_macro", "f1_weighted")]
+        cells = [name + mark, ROLES[row.role], format_estimate(row.estimate(main))]
+        cells += [format_interval(row.estimate(main)), describe_folds(row)] if several else []
+        cells += [format_share(board.chance.get(main, math.nan))]
+        cells += [format_estimate(row.estimate(metric), brief=metric in METRICS) for metric in others]
         cells += [format_count(row.parameters.get(kind)) for kind in ("trainable", "total")]
-        cells += [format_estimate(row.estimate("teacher_agreement"), brief=True), format_epochs(row)]
+        cells += [format_estimate(row.estimate(agreement), brief=True), format_epochs(row)]
         rows.append(tuple(cells))
     title = f"{board.corpus}, {board.protocol.name}, fingerprint {board.protocol.fingerprint}"
     return Table(tuple(columns), tuple(rows), tuple(_explain(board, names)), title)
+
+
+def list_columns(board: ProtocolBoard) -> tuple[str, dict[str, str], str]:
+    """Give the main metric of a board, what else is shown of it (metric -> head), and the metric of agreement with the teacher."""
+    others = {} if not board.protocol.classes else {"wa": "WA", "f1_macro": "F1 macro", "f1_weighted": "F1 weighted"}
+    if board.protocol.learns_dimensions:
+        others |= {"ccc_mean": "mean CCC"} if others else {}
+        others |= {f"ccc_{name}": f"CCC {name}" for name in DIMENSIONS}
+        others |= {f"{kind}_{name}": f"{head} {name}" for kind, head in (("pearson", "r"), ("rmse", "RMSE")) for name in DIMENSIONS}
+    return board.main_metric, others, "teacher_agreement" if board.main_metric == "ua" else "teacher_agreement_ccc_mean"
 
 
 def leaderboard_numbers(boards: Sequence[ProtocolBoard]) -> Table:
@@ -58,7 +71,9 @@ def leaderboard_numbers(boards: Sequence[ProtocolBoard]) -> Table:
     for metric in METRICS:
         heads += [metric, f"{metric}_std", f"{metric}_low", f"{metric}_high"]
     heads += ["resampled", "chance_ua", "chance_wa", "trainable_parameters", "total_parameters", "teacher_agreement", "validation_ua"]
-    rows = [_number_row(board, row) for board in boards for row in board.rows]
+    shown = [name for name in DIMENSION_METRICS if any(board.protocol.learns_dimensions for board in boards)]
+    heads += [f"{metric}{kind}" for metric in shown for kind in ("", "_std", "_low", "_high")]
+    rows = [(*_number_row(board, row), *_score_cells(row, shown)) for board in boards for row in board.rows]
     return Table(tuple(Column(name) for name in heads), tuple(rows))
 
 
@@ -67,7 +82,7 @@ def gain_table(gains: Sequence[Gain]) -> Table:
     columns = (
         Column("distilled"),
         Column("alone"),
-        Column("gain in UA, points", "right"),
+        Column(f"gain in {MAIN_NAMES[gains[0].metric] if gains else 'UA'}, points", "right"),
         Column("95 % interval", "right"),
         Column("folds"),
     )
@@ -119,23 +134,29 @@ def _explain(board: ProtocolBoard, names: Sequence[str]) -> list[str]:
             notes.append(f"SELECTED ON TEST: {name} was chosen by its test figures, which are therefore too good; it does not compare.")
     units: dict[str, list[str]] = {}
     for name, row in zip(names, board.rows, strict=True):
-        told = row.estimate("ua").interval
+        told = row.estimate(board.main_metric).interval
         if told:
             kind = f"{told.units} {told.unit}"
             if told.unit == "utterances":
-                kind += " within each class; it says nothing about other speakers"
+                within = " within each class" if board.protocol.classes else ""
+                kind += f"{within}; it says nothing about other speakers"
             elif told.units < FEW_SPEAKERS:
                 kind += "; with so few it is somewhat too narrow"
             units.setdefault(f"{100 * told.level:.0f} % bootstrap, {told.resamples} resamples of {kind}", []).append(name)
     notes += [f"Interval: {text}" + (f" ({', '.join(which)})" if len(units) > 1 else "") + "." for text, which in units.items()]
-    if any(row.estimate("ua").std is not None for row in board.rows):
-        notes.append("± standard deviation over runs; UA pooled counts the clips of all folds as one test set, seed by seed.")
+    if any(row.estimate(board.main_metric).std is not None for row in board.rows):
+        pooled = MAIN_NAMES[board.main_metric]
+        notes.append(f"± standard deviation over runs; {pooled} pooled counts the clips of all folds as one test set, seed by seed.")
     if "ua" in board.chance:
         wa = f"; always naming the largest class gives WA {board.chance['wa']:.3f}" if "wa" in board.chance else ""
         notes.append(f"Chance: UA 1/{len(board.protocol.classes)}{wa}. UA leaves out a class without a test clip.")
-    notes.append(
-        "Trainable parameters, and all of them with running statistics; agreement: clips on which a student answers as its teacher."
-    )
+    if board.protocol.learns_dimensions:
+        notes.append(
+            "CCC, Pearson's r and RMSE (scale 0 to 1) over the whole split, divided by n; mean CCC of the dimensions that have one; one "
+            "constant answer has a CCC of 0."
+        )
+    agreement = "clips on which a student answers as its teacher" if board.main_metric == "ua" else "mean CCC of a student with its teacher"
+    notes.append(f"Trainable parameters, and all of them with running statistics; agreement: {agreement}.")
     if any("refit" in row.selections for row in board.rows):
         notes.append("Refit: epochs were chosen on validation, then training and validation clips trained together; test was touched once.")
     notes += board.notes
@@ -150,16 +171,25 @@ def _explain(board: ProtocolBoard, names: Sequence[str]) -> list[str]:
 def _number_row(board: ProtocolBoard, row: SystemRow) -> tuple[str, ...]:
     cells = [row.experiment, row.identity, row.role, board.corpus, board.protocol.name, board.protocol.fingerprint]
     cells += [" ".join(row.selections), str(len(row.runs)), " ".join(map(str, row.folds)), " ".join(map(str, row.seeds))]
-    for metric in METRICS:
-        told = row.estimate(metric)
-        ends = (told.interval.low, told.interval.high) if told.interval else (None, None)
-        cells += [format_exactly(told.mean), format_exactly(told.std), *map(format_exactly, ends)]
-    interval = row.estimate("ua").interval
+    cells += _score_cells(row, METRICS)
+    interval = row.estimate(board.main_metric).interval
     cells += [f"{interval.units} {interval.unit}" if interval else ""]
     cells += [format_exactly(board.chance.get("ua")), format_exactly(board.chance.get("wa"))]
     cells += [format_exactly(row.parameters.get(kind)) for kind in ("trainable", "total")]
-    cells += [format_exactly(row.estimate("teacher_agreement").mean), format_exactly(row.validation_ua)]
+    cells += [
+        format_exactly(row.estimate("teacher_agreement").mean),
+        format_exactly(row.validation_score if board.main_metric == "ua" else None),
+    ]
     return tuple(cells)
+
+
+def _score_cells(row: SystemRow, metrics: Iterable[str]) -> list[str]:
+    cells = []
+    for metric in metrics:
+        told = row.estimate(metric)
+        ends = (told.interval.low, told.interval.high) if told.interval else (None, None)
+        cells += [format_exactly(told.mean), format_exactly(told.std), *map(format_exactly, ends)]
+    return cells
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

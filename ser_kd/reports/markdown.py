@@ -11,6 +11,7 @@ from ser_kd.reports.content import ReportContent, Section
 from ser_kd.reports.ledger import RunEntry
 from ser_kd.reports.robustness_section import RobustnessSection
 from ser_kd.reports.sweep_section import SweepSection
+from ser_kd.reports.systems import name_main_metric
 from ser_kd.reports.tables import NOTHING, Column, Table, format_share, render_markdown
 
 FIGURE_FOLDER = "figures"
@@ -83,12 +84,12 @@ def _list_splits(protocols: tuple[ProtocolRecord, ...]) -> Table:
 
 
 def _list_runs(entries: list[RunEntry]) -> Table:
-    columns = [Column(name) for name in ("experiment", "status", "fold", "seed", "test UA", "command", "git revision", "clips left out")]
+    columns = [Column(name) for name in ("experiment", "status", "fold", "seed", "test score", "command", "git revision", "clips left out")]
     rows = []
     for entry in entries:
         record = entry.record
         status = "unfinished" if record.status == "running" else record.status
-        ua = format_share(record.metrics.get("test/ua", math.nan))
+        ua = format_share(record.metrics.get(f"test/{name_main_metric(record.protocol)}", math.nan))
         cells = (record.experiment, status, str(record.protocol.fold), str(record.seed), ua)
         rows.append((*cells, f"`{record.command}`", record.git_revision or NOTHING, str(len(record.clips_left_out))))
     return Table(tuple(columns), tuple(rows))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ser_kd.contracts.benchmark_record import BenchmarkRecord
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.export_record import ExportRecord
 from ser_kd.contracts.records import RunRecord
@@ -19,7 +20,18 @@ from ser_kd.reports.sign_off import list_reasons, make_calibration_table, make_s
 from ser_kd.reports.significance import Interval, bootstrap_metrics
 from ser_kd.reports.tables import Column, Table, format_share, render_markdown
 
-METRICS = {"ua": "UA", "wa": "WA", "f1_macro": "F1, macro", "f1_weighted": "F1, weighted"}
+METRICS = {
+    "ua": "UA",
+    "wa": "WA",
+    "f1_macro": "F1, macro",
+    "f1_weighted": "F1, weighted",
+    "ccc_mean": "CCC, mean",
+    **{
+        f"{key}_{name}": f"{head}, {name}"
+        for key, head in (("ccc", "CCC"), ("pearson", "Pearson"), ("rmse", "RMSE"))
+        for name in DIMENSIONS
+    },
+}
 
 LIMITS = (
     "It was trained on the corpus named above and on no other: other languages, microphones, rooms, ages and spontaneous speech were "
@@ -40,13 +52,16 @@ def read_intervals(folder: Path, record: RunRecord) -> dict[str, dict[str, Inter
         Split -> metric -> interval; empty where the run left no usable predictions.
     """
     found: dict[str, dict[str, Interval]] = {}
-    predictions = read_predictions(folder) if record.protocol.classes else None
+    predictions = read_predictions(folder)
+    kinds = [record.protocol.classes] if record.protocol.classes else []
+    kinds += [[]] if record.protocol.learns_dimensions else []
     for split in ("test", "validation"):
         if predictions is not None and (predictions["split"] == split).any():
-            try:
-                found[split] = bootstrap_metrics(read_answers(predictions, record.protocol.classes, split))
-            except DataError:
-                continue
+            for classes in kinds:
+                try:
+                    found[split] = found.get(split, {}) | bootstrap_metrics(read_answers(predictions, classes, split))
+                except DataError:
+                    continue
     return found
 
 
@@ -181,16 +196,8 @@ def _make_metrics(run: RunRecord, intervals: Mapping[str, Mapping[str, Interval]
             value, interval = run.metrics.get(f"{split}/{key}", math.nan), intervals.get(split, {}).get(key)
             around = f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
             cells.append(f"{format_share(value)}{around}")
-        if any(cell[0].isdigit() for cell in cells):
+        if any(cell.lstrip("-")[0].isdigit() for cell in cells):
             rows.append((name, *cells))
-    rows += [
-        (
-            f"CCC, {key.removeprefix('test/ccc_')}",
-            *(format_share(run.metrics.get(f"{split}/{key.removeprefix('test/')}", math.nan)) for split in splits),
-        )
-        for key in run.metrics
-        if key.startswith("test/ccc_")
-    ]
     some = next((interval for found in intervals.values() for interval in found.values()), None)
     notes = (f"95 % bootstrap intervals, {some.units} {some.unit} resampled.",) if some else ()
     return render_markdown(Table((Column("metric"), *(Column(split, "right") for split in splits)), tuple(rows), notes)).rstrip()

@@ -13,14 +13,14 @@ from markupsafe import Markup, escape
 
 from ser_kd.contracts.records import ProtocolRecord
 from ser_kd.reports.content import ReportContent, Section
-from ser_kd.reports.leaderboard import describe_folds, format_epochs
+from ser_kd.reports.leaderboard import describe_folds, format_epochs, list_columns
 from ser_kd.reports.report_figure import ReportFigure
 from ser_kd.reports.robustness_section import RobustnessSection
 from ser_kd.reports.run_cards import allow_breaks, show_run
 from ser_kd.reports.significance import LEAST_SPEAKERS
 from ser_kd.reports.style import draw_inline_svg
 from ser_kd.reports.sweep_section import SweepSection
-from ser_kd.reports.systems import ROLES, ProtocolBoard, SystemRow
+from ser_kd.reports.systems import MAIN_NAMES, ROLES, ProtocolBoard, SystemRow
 from ser_kd.reports.tables import Table, format_count, format_share
 
 MOST_BYTES = 2_600_000
@@ -100,7 +100,7 @@ class Budget:
 def _show_section(section: Section, key: str, corpora: Counter[str], budget: Budget) -> dict[str, Any]:
     board = section.board
     protocol = board.protocol
-    chance = board.chance.get("ua", math.nan)
+    chance = board.chance.get(board.main_metric, math.nan)
     figures: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _GROUPS}
     left_out = 0
     for number, item in enumerate(section.figures):
@@ -124,7 +124,10 @@ def _show_section(section: Section, key: str, corpora: Counter[str], budget: Bud
         "loud": _find_loud(board),
         "chance": "" if math.isnan(chance) else f"{chance:.4f}",
         "chance_text": format_share(chance),
-        "rows": [_show_row(row, name, tell_runs) for row, name in zip(board.rows, section.names, strict=True)],
+        "rows": [_show_row(board, row, name, tell_runs) for row, name in zip(board.rows, section.names, strict=True)],
+        "learns_dimensions": protocol.learns_dimensions,
+        "main_name": MAIN_NAMES[board.main_metric],
+        "others": list(_list_others(board).values()),
         "notes": notes,
         "gain_table": _show_table(section.gain_table) if section.gain_table and len(section.gains) > 1 else "",
         "class_panel": _show_table(section.class_panel) if section.class_panel else "",
@@ -184,16 +187,21 @@ def _find_loud(board: ProtocolBoard) -> list[dict[str, str]]:
     return loud
 
 
-def _show_row(row: SystemRow, name: str, tell_runs: bool) -> dict[str, Any]:
-    told = row.estimate("ua")
+def _list_others(board: ProtocolBoard) -> dict[str, str]:
+    """List what fits on the page beside the main metric."""
+    return {metric: head for metric, head in list_columns(board)[1].items() if not metric.startswith(("pearson_", "rmse_"))}
+
+
+def _show_row(board: ProtocolBoard, row: SystemRow, name: str, tell_runs: bool) -> dict[str, Any]:
+    main, _, agreement = list_columns(board)
+    told = row.estimate(main)
     interval = told.interval
     spread = []
     if told.std is not None:
         spread.append(f"± {told.std:.3f}")
     if interval is not None:
         spread.append(f"{format_share(interval.low)} – {format_share(interval.high)}")
-    singles = [run.record.metrics.get("test/ua", math.nan) for run in row.runs] if len(row.runs) > 1 else []
-    labels = (("WA", "wa"), ("F1 macro", "f1_macro"), ("F1 weighted", "f1_weighted"))
+    singles = [run.record.metrics.get(f"test/{main}", math.nan) for run in row.runs] if len(row.runs) > 1 else []
     return {
         "name": allow_breaks(name),
         "experiment": row.experiment,
@@ -208,10 +216,10 @@ def _show_row(row: SystemRow, name: str, tell_runs: bool) -> dict[str, Any]:
         "low": f"{interval.low:.4f}" if interval else "",
         "high": f"{interval.high:.4f}" if interval else "",
         "singles": [f"{value:.4f}" for value in singles if not math.isnan(value)],
-        "others": [(label, format_share(row.estimate(metric).mean)) for label, metric in labels],
+        "others": [(label, format_share(row.estimate(metric).mean)) for metric, label in _list_others(board).items()],
         "total": format_count(row.parameters.get("total")),
         "trainable": format_count(row.parameters.get("trainable")),
-        "agreement": format_share(row.estimate("teacher_agreement").mean),
+        "agreement": format_share(row.estimate(agreement).mean),
         "epochs": format_epochs(row),
     }
 
@@ -224,8 +232,8 @@ def _tell_protocol(protocol: ProtocolRecord, folds: list[int], selections: list[
         ("folds run", f"fold{'s' if len(folds) > 1 else ''} {ran} (of folds 0 to {protocol.folds - 1})"),
         ("validation", protocol.validation.replace("_", " ")),
         ("selected on", ", ".join(selections).replace("test", "TEST")),
-        ("label set", protocol.label_set),
-        ("classes", ", ".join(protocol.classes)),
+        *([("label set", protocol.label_set), ("classes", ", ".join(protocol.classes))] if protocol.classes else []),
+        *([("dimensions", "arousal, dominance, valence in [0, 1]")] if protocol.learns_dimensions else []),
     ]
 
 

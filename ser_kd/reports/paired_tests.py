@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from ser_kd.contracts.errors import DataError
 from ser_kd.reports.answers import Answers, Integers, list_seeds
-from ser_kd.reports.confusion_metrics import METRICS
+from ser_kd.reports.dimension_metrics import SCORES
 from ser_kd.reports.significance import average_seeds, check_same_clips, count_by_unit, pool_metric
 
 MOST_EXACT_SPEAKERS = 14
@@ -103,7 +103,7 @@ def permute_speakers(
     Args:
         first: Answers of one training, or of K seeds.
         second: The same clips, answered by the other system in as many seeds.
-        metric: A key of ``METRICS``; of several seeds their mean is compared.
+        metric: A key of ``SCORES``; of several seeds their mean is compared.
         seed: Of the random ways.
 
     Raises:
@@ -122,7 +122,7 @@ def permute_speakers(
     hits = 0
     for start in range(0, len(swaps), _BLOCK):
         moved = np.tensordot(swaps[start : start + _BLOCK].astype(np.float64), change, axes=1)  # (P, K, C, C)
-        scores = [average_seeds(METRICS[metric](counts)) for counts in (one.sum(0) - moved, other.sum(0) + moved)]
+        scores = [average_seeds(SCORES[metric](counts)) for counts in (one.sum(0) - moved, other.sum(0) + moved)]
         hits += int(np.sum(np.abs(scores[0] - scores[1]) >= abs(difference) - _TOLERANCE))
     p_value = hits / len(swaps) if exact else (hits + 1) / (len(swaps) + 1)
     movable = int(np.any(change != 0, axis=(1, 2, 3)).sum())
@@ -169,7 +169,7 @@ def measure_effect(first: Answers | Sequence[Answers], second: Answers | Sequenc
     Args:
         first: Answers of one training, or of K seeds.
         second: The same clips, answered by the other system in as many seeds.
-        metric: A key of ``METRICS``.
+        metric: A key of ``SCORES``.
 
     Raises:
         DataError: If the two did not answer the same clips under the same seeds.
@@ -178,7 +178,7 @@ def measure_effect(first: Answers | Sequence[Answers], second: Answers | Sequenc
     """
     ours, theirs = _pair_seeds(first, second)
     names = _list_speakers(ours)
-    one, other = (average_seeds(METRICS[metric](count_by_unit(seeds, names))) for seeds in (ours, theirs))  # (S,)
+    one, other = (average_seeds(SCORES[metric](count_by_unit(seeds, names))) for seeds in (ours, theirs))  # (S,)
     if len(names) < 2:
         return EffectSize(math.nan, len(names), "one speaker has no spread over speakers")
     spread = float(np.std(one - other, ddof=1))

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ser_kd.reports.ledger import RunEntry
+from ser_kd.reports.systems import MAIN_NAMES, name_main_metric
 from ser_kd.reports.tables import format_count, format_share
 
 _MOST_LISTED = 12
@@ -19,7 +20,8 @@ _STATES = {"failed": "failed", "running": "unfinished", "stopped": "stopped earl
 def show_run(entry: RunEntry) -> dict[str, Any]:
     """Put one run into words for its card, whatever its status."""
     record = entry.record
-    told = [f"UA {format_share(record.metrics['test/ua'])}"] if "test/ua" in record.metrics else []
+    name = name_main_metric(record.protocol)
+    told = [f"{MAIN_NAMES[name]} {format_share(record.metrics[f'test/{name}'])}"] if f"test/{name}" in record.metrics else []
     told += [_tell_duration(record.timings["fit_s"])] if "fit_s" in record.timings else []
     told += [record.started_at[:16].replace("T", " ")] if record.started_at else []
     left_out = list(record.clips_left_out.items())

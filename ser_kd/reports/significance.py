@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.reports.answers import Answers, Integers, count_confusion, list_seeds
-from ser_kd.reports.confusion_metrics import METRICS, Floats, divide_known
+from ser_kd.reports.answers import Answers, Integers, add_up, list_seeds
+from ser_kd.reports.confusion_metrics import Floats, divide_known
+from ser_kd.reports.dimension_metrics import SCORES
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -52,16 +53,16 @@ def pool_metric(seeds: Answers | Sequence[Answers], metric: str = "ua") -> float
 
     Args:
         seeds: The answers of one training, or those of K seeds.
-        metric: A key of ``METRICS``.
+        metric: A key of ``SCORES``.
     """
-    counts = np.stack([count_confusion(answers) for answers in list_seeds(seeds)])
-    return float(average_seeds(METRICS[metric](counts)))
+    counts = np.stack([add_up(answers) for answers in list_seeds(seeds)])
+    return float(average_seeds(SCORES[metric](counts)))
 
 
 def bootstrap_metrics(
     answers: Answers | Sequence[Answers], *, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
 ) -> dict[str, Interval]:
-    """Put a percentile bootstrap interval around UA, WA and both F1.
+    """Put a percentile bootstrap interval around UA, WA and both F1, or around CCC, Pearson and RMSE of arousal, dominance and valence.
 
     Of several seeds it is the mean over seeds that the interval is around; a resample draws the same speakers (or
     utterances) for all of them, so more seeds do not make more voices.
@@ -79,10 +80,10 @@ def bootstrap_metrics(
     """
     seeds = list_seeds(answers)
     unit, parts, strata = _gather_units(seeds)
-    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, len(seeds), seeds[0].classes, seeds[0].classes)
+    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, len(seeds), *seeds[0].shape)
     return {
         name: _interval(pool_metric(seeds, name), average_seeds(metric(drawn)), unit, len(parts), level, resamples)
-        for name, metric in METRICS.items()
+        for name, metric in seeds[0].metrics.items()
     }
 
 
@@ -106,8 +107,8 @@ def bootstrap_difference(
     ours, theirs = list_seeds(first), list_seeds(second)
     check_same_clips(ours, theirs)
     unit, parts, strata = _gather_units([*ours, *theirs])
-    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, -1, ours[0].classes, ours[0].classes)
-    scores = METRICS[metric](drawn)
+    drawn = _resample(parts, strata, resamples, seed).reshape(resamples, -1, *ours[0].shape)
+    scores = SCORES[metric](drawn)
     value = pool_metric(ours, metric) - pool_metric(theirs, metric)
     differences = average_seeds(scores[:, : len(ours)]) - average_seeds(scores[:, len(ours) :])
     return _interval(value, differences, unit, len(parts), level, resamples)
@@ -125,8 +126,7 @@ def resample_confusions(systems: Sequence[Answers], *, resamples: int = RESAMPLE
         (R, K, C, C) counts, rows true, columns predicted; what was drawn (``speakers`` or ``utterances``) and how many there are.
     """
     unit, parts, strata = _gather_units(systems)
-    classes = systems[0].classes
-    return _resample(parts, strata, resamples, seed).reshape(resamples, len(systems), classes, classes), unit, len(parts)
+    return _resample(parts, strata, resamples, seed).reshape(resamples, len(systems), *systems[0].shape), unit, len(parts)
 
 
 def check_same_clips(first: Sequence[Answers], second: Sequence[Answers]) -> None:
@@ -154,14 +154,12 @@ def count_by_unit(systems: Sequence[Answers], names: NDArray[np.str_], by_speake
         by_speaker: Whether they are speakers.
 
     Returns:
-        (U, K, C, C) counts, rows true, columns predicted.
+        (U, K, C, C) counts, rows true, columns predicted; of dimensions (U, K, 3, 6) sums.
     """
-    classes = systems[0].classes
-    counts = np.zeros((len(names), len(systems) * classes**2))
+    counts = np.zeros((len(names), len(systems), *systems[0].shape))
     for number, answers in enumerate(systems):
-        rows = np.searchsorted(names, answers.speakers if by_speaker else answers.ids)
-        np.add.at(counts, (rows, number * classes**2 + answers.truth * classes + answers.prediction), 1.0)
-    return counts.reshape(len(names), len(systems), classes, classes)
+        answers.add_to(counts[:, number], np.searchsorted(names, answers.speakers if by_speaker else answers.ids))
+    return counts
 
 
 def _gather_units(systems: Sequence[Answers]) -> tuple[str, Floats, Integers]:
@@ -173,7 +171,7 @@ def _gather_units(systems: Sequence[Answers]) -> tuple[str, Floats, Integers]:
     strata = np.zeros(len(names), dtype=np.int64)
     if not by_speaker:
         for answers in systems:
-            strata[np.searchsorted(names, answers.ids)] = answers.truth
+            strata[np.searchsorted(names, answers.ids)] = answers.strata
     return ("speakers" if by_speaker else "utterances"), parts, strata
 
 
@@ -193,5 +191,5 @@ def _resample(parts: Floats, strata: Integers, resamples: int, seed: int) -> Flo
 
 def _interval(value: float, drawn: Floats, unit: str, units: int, level: float, resamples: int) -> Interval:
     tail = 100.0 * (1.0 - level) / 2.0
-    low, high = np.nanpercentile(drawn, [tail, 100.0 - tail])
+    low, high = np.nanpercentile(drawn, [tail, 100.0 - tail]) if not np.isnan(drawn).all() else (np.nan, np.nan)
     return Interval(value, float(low), float(high), unit, units, level, resamples)

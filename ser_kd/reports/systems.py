@@ -51,7 +51,8 @@ class SystemRow:
         confusion: (C, C) counts of the test split summed over runs; None where no run counted.
         predictions: All runs' predictions of the test split with ``fold`` and ``seed``; None where one is missing.
         parameters: ``trainable`` and ``total``.
-        validation_ua: Mean UA on validation, by which a system may be chosen; NaN where unknown.
+        validation_score: Mean of the main metric (see ``name_main_metric``) on validation, by which a system may be chosen; NaN where
+            unknown.
         notes: What a reader must know.
     """
 
@@ -63,7 +64,7 @@ class SystemRow:
     confusion: np.ndarray | None = None
     predictions: pd.DataFrame | None = None
     parameters: dict[str, int] = field(default_factory=dict)
-    validation_ua: float = math.nan
+    validation_score: float = math.nan
     notes: tuple[str, ...] = ()
 
     @property
@@ -115,6 +116,19 @@ class ProtocolBoard:
     rows: tuple[SystemRow, ...]
     chance: dict[str, float]
     notes: tuple[str, ...] = ()
+
+    @property
+    def main_metric(self) -> str:
+        """By which its systems are told apart: ``ua``, or ``ccc_mean`` where there are no classes."""
+        return name_main_metric(self.protocol)
+
+
+MAIN_NAMES = {"ua": "UA", "ccc_mean": "mean CCC"}
+
+
+def name_main_metric(protocol: ProtocolRecord) -> str:
+    """Name the metric by which systems of a protocol are told apart: ``ua``, or ``ccc_mean`` where there are no classes."""
+    return "ua" if protocol.classes or not protocol.learns_dimensions else "ccc_mean"
 
 
 def sum_confusion(matrices: Sequence[list[list[int]] | None]) -> np.ndarray | None:

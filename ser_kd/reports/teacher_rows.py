@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from ser_kd.contracts.records import RunRecord, TeacherRecord
 from ser_kd.reports.confusion_metrics import METRICS
-from ser_kd.reports.systems import SPLIT, Estimate, SystemRow, average_within_folds, estimate_runs, mean_of_known, sum_confusion
+from ser_kd.reports.systems import (
+    SPLIT,
+    Estimate,
+    SystemRow,
+    average_within_folds,
+    estimate_runs,
+    mean_of_known,
+    name_main_metric,
+    sum_confusion,
+)
 
 _OF_TEACHER = f"{SPLIT}/teacher_"
 
@@ -97,10 +106,12 @@ def make_ensembles(rows: Sequence[SystemRow]) -> list[SystemRow]:
                 identity="",
                 role="teacher",
                 runs=(),
-                estimates={key: value for key, value in estimates.items() if key not in ("agreement", "divergence")},
+                estimates={key: value for key, value in estimates.items() if not key.startswith(("agreement", "divergence"))},
                 confusion=sum_confusion([record.teacher_confusion.get(SPLIT) for record in sisters]),
                 parameters={"total": sum(teacher.parameters for teacher in sisters[0].teachers)},
-                validation_ua=mean_of_known([record.metrics.get("validation/teacher_ua", math.nan) for record in sisters]),
+                validation_score=mean_of_known(
+                    [record.metrics.get(f"validation/teacher_{name_main_metric(record.protocol)}", math.nan) for record in sisters]
+                ),
                 notes=("an ensemble: read from its students' records",),
             )
         )

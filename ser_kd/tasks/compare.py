@@ -7,7 +7,7 @@ are corrected by Holm's procedure.
 keys:
   runs=FOLDER     where the runs lie ($SER_KD_RUNS, else runs)
   split=SPLIT     test or validation (test)
-  metric=METRIC   what the tests are about: ua, wa, f1_macro or f1_weighted (ua)
+  metric=METRIC   what the tests are about: ua, wa, f1_macro, f1_weighted, ccc_mean or ccc_<dimension> (ua; without classes ccc_mean)
   folds=0,1       only these folds (all that both finished)
   seeds=0,1       only these seeds (all that both finished)
   out=FOLDER      where comparison.md, comparison.csv and comparison.tex go (reports)
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.suggestions import suggest
 from ser_kd.runtime import console
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from ser_kd.reports.ledger import Ledger, RunEntry
 
 KEYS = ("runs", "split", "metric", "folds", "seeds", "out")
-CHOICES = {"split": ("test", "validation"), "metric": ("ua", "wa", "f1_macro", "f1_weighted")}
+METRICS = ("ua", "wa", "f1_macro", "f1_weighted", "ccc_mean", *(f"ccc_{name}" for name in DIMENSIONS))
+CHOICES = {"split": ("test", "validation"), "metric": METRICS}
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class CompareArguments:
         names: Experiments, each with ``@`` and the first digits of an identity or without; the first is the reference.
         runs: Runs root.
         split: ``test`` or ``validation``.
-        metric: What the tests are about.
+        metric: What the tests are about; empty leaves it to the protocol.
         folds: Only these; none takes all.
         seeds: Only these; none takes all.
         out: Folder of the files.
@@ -81,7 +83,9 @@ def run(arguments: list[str]) -> int:
     ledger = find_runs(asked.runs)
     systems = [find_system(ledger, name) for name in asked.names]
     _check_distinct(asked.names, systems)
-    comparisons = compare_systems(systems[0], systems[1:], split=asked.split, metric=asked.metric, folds=asked.folds, seeds=asked.seeds)
+    comparisons = compare_systems(
+        systems[0], systems[1:], split=asked.split, metric=asked.metric or None, folds=asked.folds, seeds=asked.seeds
+    )
     files = write_comparison(comparisons, asked.out)
     console.show(render_comparison(comparisons))
     experiments = {runs[0].record.experiment for runs in systems}
@@ -98,7 +102,7 @@ def read_arguments(arguments: Sequence[str]) -> CompareArguments:
     Raises:
         ConfigError: All faults together: unknown keys and values, numbers that are none, fewer than two names.
     """
-    values = {"runs": "", "split": "test", "metric": "ua", "folds": "", "seeds": "", "out": "reports"}
+    values = {"runs": "", "split": "test", "metric": "", "folds": "", "seeds": "", "out": "reports"}
     given, names, faults = split_plain_words("compare", arguments, KEYS)
     values |= given
     faults += _find_wrong_values(values)
@@ -224,7 +228,7 @@ def _check_distinct(names: Sequence[str], systems: Sequence[Sequence[RunEntry]])
 def _find_wrong_values(values: Mapping[str, str]) -> list[ConfigError]:
     faults = []
     for key, choices in CHOICES.items():
-        if values[key] not in choices:
+        if values[key] not in choices and not (key == "metric" and not values[key]):
             remedy = suggest(values[key], choices) or f"set {key} to one of them"
             faults.append(ConfigError(f"Unknown {key}.", expected=f"one of {', '.join(choices)}", got=values[key], remedy=remedy))
     for key in ("folds", "seeds"):

@@ -87,7 +87,7 @@ def judge_other_corpus(
     )
     with console.progress("decoding audio") as data.progress:
         data.setup()
-    remarks += [*data.manifest.notes, *_describe_cropping(data)]
+    remarks += [*data.manifest.notes, *_describe_cropping(data), *data.fold.warnings]
     counts = data.fold.class_counts("test")
     absent = [name for name, count in zip(classes.labels, counts, strict=True) if not count]
     if absent and len(absent) == len(classes) - 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,11 @@ from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
 
-SUMMARY = ("ua", "wa", "f1_macro", "f1_weighted", "calibration_error", "ccc_mean")
-BY_DIMENSION = ("ccc", "pearson", "rmse")
+SUMMARY = (
+    "ua", "wa", "f1_macro", "f1_weighted", "calibration_error", "ccc_mean",
+    *(f"{kind}_{name}" for kind in ("ccc", "pearson", "rmse") for name in DIMENSIONS),
+)  # fmt: skip
+"""Metrics that are shown, as far as a run has them."""
 
 
 def run(arguments: list[str]) -> int:
@@ -113,7 +115,7 @@ def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
     moved = {name: value for name, value in config.corpus.items() if value is not None}
     record, result = judge_again(Path(config.run), split, config.checkpoint, moved, config.paths.cache)
     rows = {}
-    for name in _list_summary(result.values):
+    for name in (name for name in SUMMARY if name in result.values):
         recorded = record.metrics.get(f"{split}/{name}")
         then = "" if recorded is None or config.checkpoint != "best" else f"   (record: {recorded:.4f})"
         rows[name] = f"{_format(result.values[name])}{then}"
@@ -122,12 +124,6 @@ def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
     labels = record.protocol.classes
     if labels:
         console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
-
-
-def _list_summary(metrics: Mapping[str, float]) -> list[str]:
-    """List the metrics that are shown, as far as there are any: of classes, then of dimensions."""
-    by_dimension = [f"{name}_{dimension}" for dimension in DIMENSIONS for name in BY_DIMENSION]
-    return [name for name in (*SUMMARY, *by_dimension) if name in metrics]
 
 
 def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
@@ -149,7 +145,7 @@ def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
         judged["dimensions"] = f"in [0, 1] by the corpus' own scale: {describe_dimensions(evaluation.dimension_counts, evaluation.clips)}"
     console.table(judged)
     console.show()
-    console.table((name, _format(evaluation.metrics[name])) for name in _list_summary(evaluation.metrics))
+    console.table((name, _format(evaluation.metrics[name])) for name in SUMMARY if name in evaluation.metrics)
     if evaluation.classes:
         console.show()
         console.columns(

@@ -93,6 +93,10 @@ def _join(batches: Sequence[SpeechBatch]) -> SpeechBatch:
         parts = [getattr(batch, name) for batch in batches]
         return None if any(part is None for part in parts) else torch.cat(parts)
 
+    dimensions = None
+    if any(batch.dimensions is not None for batch in batches):
+        known = [torch.full((len(batch), 3), torch.nan) if batch.dimensions is None else batch.dimensions for batch in batches]
+        dimensions = torch.cat(known)
     return SpeechBatch(
         ids=[name for batch in batches for name in batch.ids],
         speakers=[name for batch in batches for name in batch.speakers],
@@ -100,7 +104,7 @@ def _join(batches: Sequence[SpeechBatch]) -> SpeechBatch:
         lengths=torch.cat([batch.lengths for batch in batches]),
         keys=torch.cat([batch.keys for batch in batches]),
         classes=join("classes"),
-        dimensions=join("dimensions"),
-        dimension_mask=join("dimension_mask"),
+        dimensions=dimensions,
+        dimension_mask=None if dimensions is None else ~dimensions.isnan(),
         class_names=first.class_names,
     )

@@ -35,7 +35,7 @@ from ser_kd.tasks.finished_runs import load_student, open_run_data
 from ser_kd.tasks.model_cards import write_model_card
 
 SAME_SCORE = 1e-6
-"""By how much the trained model's UA may differ from its record: not by a clip."""
+"""By how much the trained model's UA or mean CCC may differ from its record: not by a clip."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,8 @@ def export_run(request: ExportRequest) -> ExportRecord:
     console.note("asking the trained model about validation and test")
     temperature, clips = _judge_in_torch(model, data, request.calibrate, record)
     _check_own_score(run_record, record, clips)
+    if run_record.protocol.targets == "both":
+        record.notes.append("the files answer with classes: arousal, dominance and valence of this run are not exported")
     graph = SpeechGraph(model, FittedClip(*data.evaluation_length), temperature)
     console.note("exporting")
     exported = export_graph(graph, window)
@@ -180,12 +182,14 @@ def _fit_temperature(model: SpeechModel, data: SpeechDataModule, record: ExportR
 
 def _check_own_score(run_record: RunRecord, record: ExportRecord, clips: JudgedClips) -> None:
     """Warn where the trained model no longer scores what its record says."""
-    then = run_record.metrics.get("test/ua")
-    if then is None or record.checkpoint != "best" or not clips.classes:
+    told, name, shown = ("ua", "ua", "UA") if clips.classes else ("ccc_mean", "ccc", "mean CCC")
+    then = run_record.metrics.get(f"test/{told}")
+    if then is None or record.checkpoint != "best":
         return
-    now_scored = judge_answers(clips.reference, clips)["ua"]
+    now_scored = judge_answers(clips.reference, clips)[name]
     if abs(now_scored - then) > SAME_SCORE:
-        note = f"the trained model scores UA {now_scored:.4f} on the test split and its record says {then:.4f}: other packages or hardware?"
+        scored = f"{shown} {now_scored:.4f} on the test split and its record says {then:.4f}"
+        note = f"the trained model scores {scored}: other packages or hardware?"
         record.notes.append(note)
         console.warn(note)
 

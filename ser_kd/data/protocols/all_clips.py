@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import DataError
@@ -44,6 +45,6 @@ class AllClips(EvaluationProtocol):
             fingerprint = hash_data([list(label_set.labels), rows])
         else:
             fingerprint = self.fingerprint_clips([{"test": labelled}], label_set)
-        return [
-            ProtocolFold(self.name, fingerprint, 0, 1, self.validation, label_set, (), (), labelled, selection="none", targets=self.targets)
-        ]
+        warnings = self.list_unjudgeable({"test": labelled})
+        fold = ProtocolFold(self.name, fingerprint, 0, 1, self.validation, label_set, (), (), labelled, "none", warnings)
+        return [replace(fold, targets=self.targets)]

@@ -289,15 +289,16 @@ class EvaluationProtocol(ABC):
         return [
             ProtocolFold(
                 self.name, fingerprint, fold, len(parts), self.validation, label_set,
-                part["train"], part["validation"], part["test"], selection, warnings + self._list_unjudgeable(part), targets=self.targets,
+                part["train"], part["validation"], part["test"], selection, warnings + self.list_unjudgeable(part), targets=self.targets,
             )
             for fold, part in enumerate(parts)
         ]  # fmt: skip
 
-    def _list_unjudgeable(self, part: Mapping[str, Sequence[Utterance]]) -> tuple[str, ...]:
+    def list_unjudgeable(self, part: Mapping[str, Sequence[Utterance]]) -> tuple[str, ...]:
+        """List which dimensions have no concordance in which split; nothing where only classes are learned."""
         if self.targets == "classes":
             return ()
-        return tuple(list_unjudgeable({name: count_dimensions(part[name]) for name in SPLITS}))
+        return tuple(list_unjudgeable({name: count_dimensions(utterances) for name, utterances in part.items()}))
 
     def choose_fold(self, manifest: Manifest, label_set: LabelSet, fold: int) -> ProtocolFold:
         """Give one fold.

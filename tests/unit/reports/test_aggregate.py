@@ -174,7 +174,7 @@ def test_an_ensemble_stands_beside_its_members_as_one_teacher(tmp_path):
     (board,) = build_boards(find_runs(tmp_path), resamples=100)
     row = next(row for row in board.rows if "ensemble" in row.experiment)
     assert row.experiment == "wav_to_mfcc/ensemble of one, two (per class, calibrate)"
-    assert (row.role, row.estimate("ua").mean, row.validation_ua, row.parameters) == ("teacher", 0.8, 0.7, {"total": 12})
+    assert (row.role, row.estimate("ua").mean, row.validation_score, row.parameters) == ("teacher", 0.8, 0.7, {"total": 12})
     assert "agreement" not in row.estimates
     assert row.confusion.tolist() == record["teacher_confusion"]["test"]
     assert find_teacher(board, next(other for other in board.rows if other.role == "distilled")) is row
@@ -219,7 +219,7 @@ def test_one_summary_for_a_board_and_for_whoever_asks(tmp_path):
     assert row.notes == ()
     validation = summarise_system(ledger.runs, split="validation", resamples=100)
     assert set(validation.predictions["split"]) == {"validation"}
-    assert validation.estimate("ua").mean == pytest.approx(row.validation_ua)
+    assert validation.estimate("ua").mean == pytest.approx(row.validation_score)
 
 
 def test_folds_count_alike_however_many_seeds_they_have(tmp_path):

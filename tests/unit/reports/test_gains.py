@@ -76,9 +76,9 @@ def test_the_teacher_is_the_training_that_the_record_points_at(runs_root):
 
 def test_choice_is_by_validation_and_never_by_test(runs_root):
     board = board_of(runs_root)
-    first, second = (replace(row, validation_ua=value) for row, value in zip(board.rows[:2], (0.2, 0.6), strict=True))
+    first, second = (replace(row, validation_score=value) for row, value in zip(board.rows[:2], (0.2, 0.6), strict=True))
     assert first.estimate("ua").mean > second.estimate("ua").mean
     assert choose_by_validation([first, second]) is second
-    unknown = replace(first, validation_ua=float("nan"))
+    unknown = replace(first, validation_score=float("nan"))
     assert choose_by_validation([unknown, second]) is second
     assert choose_by_validation([]) is None

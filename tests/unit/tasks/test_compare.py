@@ -97,7 +97,7 @@ def test_wrong_words(home, words, told):
 def test_words_are_read(home, monkeypatch):
     asked = compare.read_arguments(["a", "folds=2, 0,2", "b", "c@12", "runs=x=y"])
     assert (asked.names, asked.folds, asked.seeds, asked.runs) == (("a", "b", "c@12"), (2, 0), (), Path("x=y"))
-    assert (asked.split, asked.metric, asked.out) == ("test", "ua", Path("reports"))
+    assert (asked.split, asked.metric, asked.out) == ("test", "", Path("reports"))
     monkeypatch.setenv("SER_KD_RUNS", "/far/away")
     assert compare.read_arguments(["a", "b"]).runs == Path("/far/away")
 
@@ -191,8 +191,10 @@ def test_the_shortest_clear_identity():
 def test_the_choices_are_those_of_the_tests():
     from ser_kd.reports.comparison_tables import METRIC_NAMES
     from ser_kd.reports.confusion_metrics import METRICS
+    from ser_kd.reports.dimension_metrics import SCORES
 
-    assert compare.CHOICES["metric"] == tuple(METRICS) == tuple(METRIC_NAMES)
+    assert tuple(SCORES) == tuple(METRIC_NAMES)
+    assert compare.CHOICES["metric"] == (*METRICS, *(name for name in SCORES if name.startswith("ccc_")))
 
 
 def test_without_torch_hydra_and_lightning(runs, home):
