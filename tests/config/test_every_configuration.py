@@ -26,7 +26,7 @@ GROUPS = {
     "frontend": 5,
     "learning_rate_schedule": 2,
     "logger": 2,
-    "objective": 10,
+    "objective": 13,
     "optimizer": 2,
     "paths": 1,
     "protocol": 12,
