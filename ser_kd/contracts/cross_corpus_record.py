@@ -12,7 +12,8 @@ class CrossCorpusRecord:
     """What a finished run's model says about all clips of a corpus it was not trained on.
 
     Metrics are named as in ``RunRecord``, without the split: ``ua``, ``wa``, ``f1_macro``, ``recall_<class>``, ``ua_gender=female``.
-    UA is the mean over the classes the corpus has; an answer of any other class counts as an error.
+    UA is the mean over the classes the corpus has; an answer of any other class counts as an error. Where dimensions are judged,
+    ``ccc_arousal``, ``pearson_…``, ``rmse_…`` and ``ccc_mean``.
 
     Args:
         name: File name under ``evaluations/``, the corpus' name usually.
@@ -42,6 +43,9 @@ class CrossCorpusRecord:
         git_revision: As in ``RunRecord``.
         command: The command line that makes this evaluation again.
         finished_at: ISO time, UTC.
+        targets: What was judged: ``classes``, ``dimensions`` or ``both``.
+        dimension_counts: Dimension -> ``clips`` that are annotated, with ``mean`` and ``deviation`` in [0, 1]; empty where only classes
+            are judged.
     """
 
     name: str
@@ -71,6 +75,8 @@ class CrossCorpusRecord:
     git_revision: str | None = None
     command: str = ""
     finished_at: str = ""
+    targets: str = "classes"
+    dimension_counts: dict[str, dict[str, float]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:

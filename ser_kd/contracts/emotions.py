@@ -175,3 +175,12 @@ class DimensionRange:
                 remedy="check the column, or give the corpus its range (dimension_low, dimension_high)",
             )
         return (value - self.low) / (self.high - self.low)
+
+    def restore(self, scaled: float) -> float:
+        """Map a predicted value in [0, 1] back onto the range; one beyond counts as its nearest end.
+
+        Example:
+            >>> DimensionRange(1, 7).restore(0.5), DimensionRange(1, 7).restore(1.1)
+            (4.0, 7.0)
+        """
+        return min(max(self.low + scaled * (self.high - self.low), self.low), self.high)

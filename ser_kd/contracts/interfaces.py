@@ -67,6 +67,8 @@ class LossTerm(Protocol):
     teacher_widths)`` of a term that has it was told the layers there are, with their widths. ``sizes`` are parts of the last value
     that are worth a line of the log: name -> scalar.
 
+    One that learns from the labels of clips says ``needs_labels = True``; it is refused where no clip has any.
+
     One that is no plain mean over clips (it compares them, or divides by something else than their number) says so by
     ``needs_whole_batch = True``: where several processes share a batch it then sees logits, dimensions, embeddings and labels of all
     its clips, but no frames and no names. Others see each process's clips, and their values are averaged by clips.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,15 +13,39 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.data.dataset import SpeechClip
 from ser_kd.functional.keyed_random import derive_keys, draw_uniform
 
-Padding = Literal["masked", "center", "right"]
+Padding = Literal["masked", "center", "right", "tile"]
+EvaluationClips = Literal["fitted", "whole"]
+
+
+def choose_evaluation_length(clip_samples: int | None, padding: Padding, evaluation_clips: EvaluationClips) -> tuple[int | None, Padding]:
+    """Give length and padding of the clips that a model is judged by, validated by and exported for.
+
+    Args:
+        clip_samples: Length in training.
+        padding: Padding in training.
+        evaluation_clips: ``fitted`` brings clips to the length of training, cropped in their middle; ``whole`` leaves them as they are
+            and masks what fills a batch.
+
+    Raises:
+        ConfigError: If ``evaluation_clips`` is neither.
+    """
+    if evaluation_clips not in get_args(EvaluationClips):
+        raise ConfigError(
+            "Unknown way to judge clips.",
+            expected="fitted or whole",
+            got=str(evaluation_clips),
+            remedy="set datamodule.evaluation_clips to one of them",
+        )
+    return (None, "masked") if evaluation_clips == "whole" else (clip_samples, padding)
 
 
 class SpeechCollation:
     """Pads or crops clips and stacks them.
 
-    Two ways to treat the zeros that fill a batch. ``masked``: they stand behind the clip, its length says where it ends, and
-    no model may let them change its answer. ``center`` and ``right``: the clip is brought to ``clip_samples`` with zeros on both
-    sides or behind it, and the zeros count as signal, as published systems with a fixed input length do (000: 84,351 samples).
+    Three ways to fill a batch. ``masked``: zeros stand behind the clip, its length says where it ends, and no model may let them change
+    its answer. ``center`` and ``right``: the clip is brought to ``clip_samples`` with zeros on both sides or behind it, and the zeros
+    count as signal, as published systems with a fixed input length do (000: 84,351 samples). ``tile``: a shorter clip is repeated from
+    its beginning until ``clip_samples`` are full, so that a fixed length holds nothing but speech.
 
     Args:
         clip_samples: Longest clip, in samples; longer ones are cropped. None keeps every clip whole (``masked`` only).
@@ -36,9 +60,12 @@ class SpeechCollation:
     def __init__(
         self, clip_samples: int | None = None, padding: Padding = "masked", random_crop: bool = False, class_names: Sequence[str] = ()
     ) -> None:
-        if padding not in ("masked", "center", "right"):
+        if padding not in get_args(Padding):
             raise ConfigError(
-                "Unknown padding.", expected="masked, center or right", got=str(padding), remedy="set datamodule.padding to one of them"
+                "Unknown padding.",
+                expected="masked, center, right or tile",
+                got=str(padding),
+                remedy="set datamodule.padding to one of them",
             )
         if clip_samples is not None and clip_samples < 1:
             raise ConfigError(
@@ -65,6 +92,9 @@ class SpeechCollation:
         width = self.clip_samples if self.clip_samples and (fixed or longest > self.clip_samples) else longest
         waveforms = torch.zeros(len(clips), width)  # (B, T)
         for row, waveform in zip(waveforms, cropped, strict=True):
+            if self.padding == "tile":
+                row[:] = waveform.repeat(-(-width // len(waveform)))[:width]
+                continue
             start = (width - len(waveform)) // 2 if self.padding == "center" else 0
             row[start : start + len(waveform)] = waveform
         lengths = torch.tensor([width if fixed else len(w) for w in cropped], dtype=torch.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ser_kd.contracts.emotions import LabelSet, NoClasses
 from ser_kd.contracts.errors import ConfigError, DataError
-from ser_kd.data.collate import Padding, SpeechCollation
+from ser_kd.data.collate import EvaluationClips, Padding, SpeechCollation, choose_evaluation_length
 from ser_kd.data.dataset import SpeechDataset, group_values
 from ser_kd.data.decoded_audio import DecodedAudio, decode_corpus
 from ser_kd.data.manifest import Corpus, Manifest
@@ -21,6 +22,7 @@ from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, Protoc
 from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
 from ser_kd.data.resumable_loader import ResumableLoader
 from ser_kd.data.sampling import Balance, KeyedBatchSampler, check_shares
+from ser_kd.data.unlabelled_clips import UnlabelledClips
 
 
 class SpeechDataModule(lightning.LightningDataModule):
@@ -48,6 +50,10 @@ class SpeechDataModule(lightning.LightningDataModule):
         on_bad_audio: ``skip`` leaves damaged clips out, ``error`` refuses the corpus.
         key_epochs: K: training epoch e draws crops and augmentation as epoch e modulo K did; the order of clips is always new. None
             draws anew in each epoch.
+        evaluation_clips: ``fitted`` brings validation and test clips to the length of training; ``whole`` judges them whole, masked
+            where a batch is filled, however training clips are cut (see ``choose_evaluation_length``).
+        unlabelled_root: Folder whose clips join training without a label, so that the teacher alone says what they are
+            (see ``UnlabelledClips``); None for none.
     """
 
     def __init__(
@@ -68,6 +74,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         cache_dir: str | Path | None = None,
         on_bad_audio: Literal["skip", "error"] = "skip",
         key_epochs: int | None = None,
+        evaluation_clips: EvaluationClips = "fitted",
+        unlabelled_root: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -92,6 +100,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         self.key_epochs = key_epochs
         self.progress: Callable[[int, int], None] | None = None
         SpeechCollation(clip_samples, padding)  # wrong lengths are told now, not after decoding
+        self.evaluation_clips = evaluation_clips
+        self.evaluation_length = choose_evaluation_length(clip_samples, padding, evaluation_clips)
+        self._unlabelled = None if unlabelled_root is None else UnlabelledClips(unlabelled_root)
         self._fold: ProtocolFold | None = None
         self._manifest: Manifest | None = None
         self._audio: DecodedAudio | None = None
@@ -110,7 +121,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         if self._fold is None:
             manifest, _ = self._read()
             fold = self.protocol.choose_fold(manifest, self.label_set, self.fold_number)
-            self._fold = fold if self.withhold is None else fold.withhold(*self.withhold)
+            self._fold = self.add_unlabelled(fold if self.withhold is None else fold.withhold(*self.withhold))
             self.audit().raise_if_leaking(self.protocol.name)
 
     def refit(self) -> None:
@@ -167,9 +178,15 @@ class SpeechDataModule(lightning.LightningDataModule):
             name: values for name, values in group_values(self.manifest.utterances).items() if 2 <= len(values) <= 12 and name != "split"
         }
 
+    def add_unlabelled(self, fold: ProtocolFold) -> ProtocolFold:
+        """Give a fold whose training split holds the unlabelled clips too; its fingerprint, which stands for the protocol, stays."""
+        audio = self.audio  # reads the folder
+        clips = () if self._unlabelled is None else self._unlabelled.list_usable(audio.audio_hashes)
+        return replace(fold, train=fold.train + clips) if clips else fold
+
     def audit(self) -> LeakageAudit:
         """Look for speakers, files and identical audio that cross the fold's splits."""
-        fold = self._fold or self.protocol.choose_fold(self.manifest, self.label_set, self.fold_number)
+        fold = self._fold or self.add_unlabelled(self.protocol.choose_fold(self.manifest, self.label_set, self.fold_number))
         return audit_fold(fold, self.audio.audio_hashes)
 
     def dataset(self, split: str) -> SpeechDataset:
@@ -236,10 +253,11 @@ class SpeechDataModule(lightning.LightningDataModule):
         return self._load(dataset, sampler, training)
 
     def _load(self, dataset: SpeechDataset, sampler: KeyedBatchSampler, training: bool) -> DataLoader[Any]:
+        length, padding = (self.clip_samples, self.padding) if training else self.evaluation_length
         return ResumableLoader(
             dataset,
             sampler,
-            collate_fn=SpeechCollation(self.clip_samples, self.padding, random_crop=training, class_names=self.label_set.labels),
+            collate_fn=SpeechCollation(length, padding, random_crop=training, class_names=self.label_set.labels),
             num_workers=self.workers,
             persistent_workers=False,
             pin_memory=torch.cuda.is_available(),
@@ -253,7 +271,14 @@ class SpeechDataModule(lightning.LightningDataModule):
                 raise bad_audio_error(audio.faults, len(manifest.utterances))
             self._manifest = manifest.without(audio.faults)
             self._audio = audio
+            if self._unlabelled is not None:
+                self._add_unlabelled_audio(self._unlabelled, self._manifest, audio)
         return self._manifest, self._audio
+
+    def _add_unlabelled_audio(self, unlabelled: UnlabelledClips, manifest: Manifest, audio: DecodedAudio) -> None:
+        extra = decode_corpus(unlabelled.utterances, self.sample_rate_hz, self.cache_dir, self.progress)
+        self._manifest = unlabelled.tell(manifest, extra)
+        self._audio = audio.join(extra)
 
 
 def parse_group(text: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ class DecodedAudio:
         offsets: Utterance id -> (first sample, number of samples).
         audio_hashes: Utterance id -> hash of its decoded samples; equal hashes are identical audio.
         faults: Utterance id -> why its audio cannot be used.
+        beside: Audio of other clips that is read through this one; see ``join``.
     """
 
     folder: Path
@@ -39,6 +40,12 @@ class DecodedAudio:
     offsets: dict[str, tuple[int, int]]
     audio_hashes: dict[str, str]
     faults: dict[str, str]
+    beside: tuple[DecodedAudio, ...] = ()
+
+    def join(self, other: DecodedAudio) -> DecodedAudio:
+        """Give audio that holds the clips of another file too, each where it lies; their ids must differ from those here."""
+        hashes = {**self.audio_hashes, **other.audio_hashes}
+        return replace(self, audio_hashes=hashes, faults={**self.faults, **other.faults}, beside=(*self.beside, other))
 
     def read(self, utterance_id: str) -> np.ndarray:
         """Give a clip's samples.
@@ -46,16 +53,20 @@ class DecodedAudio:
         Returns:
             (T,) float32, a copy.
         """
-        offset, count = self.offsets[utterance_id]
-        return np.fromfile(self.folder / "samples.f32", dtype=np.float32, count=count, offset=4 * offset)
+        holder = self._find_holder(utterance_id)
+        offset, count = holder.offsets[utterance_id]
+        return np.fromfile(holder.folder / "samples.f32", dtype=np.float32, count=count, offset=4 * offset)
 
     def length_of(self, utterance_id: str) -> int:
         """Give a clip's number of samples."""
-        return self.offsets[utterance_id][1]
+        return self._find_holder(utterance_id).offsets[utterance_id][1]
+
+    def _find_holder(self, utterance_id: str) -> DecodedAudio:
+        return next((part for part in self.beside if utterance_id in part.offsets), self)
 
     @property
     def size_bytes(self) -> int:
-        """Size of the cached samples on disk."""
+        """Size of the cached samples on disk, those beside not counted."""
         return 4 * sum(count for _, count in self.offsets.values())
 
 

@@ -22,6 +22,7 @@ class Manifest:
         licence: Licence of the audio, as named by its owner.
         left_out: Utterance id -> why it cannot be used: a foreign file name, or damaged audio once audio is read.
         notes: What a reader should know before comparing, such as counts that differ from the published ones.
+        release: Which release of the corpus this is, in words, where there are several; else empty.
 
     Raises:
         DataError: If there is no utterance or an id stands twice.
@@ -32,6 +33,7 @@ class Manifest:
     licence: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    release: str = ""
 
     def __post_init__(self) -> None:
         if not self.utterances:

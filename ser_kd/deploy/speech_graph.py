@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from ser_kd.models.speech_model import SpeechModel
 LARGEST_KERNELS = 128
 """Samples of a Fourier transform up to which kernels are faster than the factored form."""
 
-Padding = Literal["masked", "center", "right"]
+Padding = Literal["masked", "center", "right", "tile"]
 
 
 class FittedClip(nn.Module):
@@ -28,7 +28,7 @@ class FittedClip(nn.Module):
     Args:
         clip_samples: Longest clip; a longer one is cropped in its middle. None keeps clips whole ("masked" only).
         padding: "masked" leaves zeros behind the clip and tells its length; "center" and "right" fill ``clip_samples`` with zeros that
-            count as signal.
+            count as signal, "tile" with the clip again and again.
 
     Raises:
         ConfigError: If a fixed padding has no length.
@@ -36,10 +36,10 @@ class FittedClip(nn.Module):
 
     def __init__(self, clip_samples: int | None = None, padding: Padding = "masked") -> None:
         super().__init__()
-        if padding not in ("masked", "center", "right") or (padding != "masked" and not clip_samples):
+        if padding not in get_args(Padding) or (padding != "masked" and not clip_samples):
             raise ConfigError(
                 "The length of exported clips is not clear.",
-                expected="padding masked, or center or right with clip_samples",
+                expected="padding masked, or center, right or tile with clip_samples",
                 got=f"padding={padding}, clip_samples={clip_samples}",
                 remedy="take both from the run's datamodule",
             )
@@ -63,6 +63,8 @@ class FittedClip(nn.Module):
         kept = whole.clamp_max(self.clip_samples)
         start = (width - kept) // 2 if self.padding == "center" else torch.zeros_like(kept)
         position = torch.arange(width, device=waveforms.device) - start  # (B, T'), within the kept stretch
+        if self.padding == "tile":
+            position = position.remainder(kept.clamp_min(1))
         source = (position + (whole - kept) // 2).clamp(0, waveforms.shape[1] - 1)
         fitted = torch.where((position >= 0) & (position < kept), waveforms.gather(1, source), torch.zeros((), device=waveforms.device))
         return (fitted, None) if self.padding != "masked" else (fitted, kept[:, 0])
@@ -74,6 +76,8 @@ class FittedClip(nn.Module):
         length = f"{self.clip_samples:,} samples ({self.clip_samples / sample_rate_hz:.2f} s)"
         if self.padding == "masked":
             return f"clips longer than {length} are cropped in their middle; zeros behind the length are masked"
+        if self.padding == "tile":
+            return f"clips are repeated until {length} are full; longer ones are cropped in their middle"
         place = "centred in" if self.padding == "center" else "put at the beginning of"
         return f"clips are {place} {length} of zeros that count as signal; longer ones are cropped in their middle"
 

@@ -139,6 +139,21 @@ class Objective(nn.Module):
         """Tell whether a term with a weight above 0 needs the teacher at ``progress``."""
         return any(self.weight_of(name, progress) != 0 for name in self.terms_needing_teacher())
 
+    def check_without_labels(self) -> None:
+        """Check that no term asks for the label of a clip: there are none.
+
+        Raises:
+            ConfigError: If one does.
+        """
+        asking = [name for name, loss in self.losses.items() if getattr(loss, "needs_labels", False)]
+        if asking:
+            raise ConfigError(
+                f"No training clip has a label, and {', '.join(asking)} would learn from labels.",
+                expected="an objective of terms that follow the teacher alone",
+                got=", ".join(f"objective.terms.{name}" for name in asking),
+                remedy="choose objective=kl (classes) or objective=ccc_teacher (dimensions), with a teacher; or a corpus with labels",
+            )
+
     def check_targets(self, targets: Targets) -> None:
         """Check that every term hears of what is learned.
 

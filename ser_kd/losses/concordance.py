@@ -48,6 +48,7 @@ class Concordance(nn.Module):
         check_source(target, "concordance")
         self.target: Source = target
         self.needs_teacher = target == "teacher"
+        self.needs_labels = target == "labels"
         self.teacher = teacher
         self.weights = read_weights(weights, "concordance")
 

@@ -41,6 +41,7 @@ class CrossEntropy(nn.Module):
     """
 
     needs_teacher = False
+    needs_labels = True
     needs_targets = "classes"
     needs_whole_batch = True  # the divisor is the weight of the labelled clips
     weights: Tensor | None

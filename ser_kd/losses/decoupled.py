@@ -42,6 +42,7 @@ class Decoupled(nn.Module):
     """
 
     needs_teacher = True
+    needs_labels = True
     needs_targets = "classes"
     needs_whole_batch = True  # the divisor is the number of labelled clips
 

@@ -35,6 +35,7 @@ class DimensionError(nn.Module):
         check_source(target, "dimension_error")
         self.target: Source = target
         self.needs_teacher = target == "teacher"
+        self.needs_labels = target == "labels"
         self.teacher = teacher
         self.weights = read_weights(weights, "dimension_error")
 

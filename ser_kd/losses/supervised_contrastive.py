@@ -44,6 +44,7 @@ class SupervisedContrastive(nn.Module):
     """
 
     needs_teacher = False
+    needs_labels = True
     needs_targets = "classes"
     minimum_batch = 2
     needs_whole_batch = True

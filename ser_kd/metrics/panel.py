@@ -208,7 +208,7 @@ class MetricPanel(nn.Module):
         if self.dimension_metrics is not None:
             self.dimension_metrics.compute_into(result)
         news = {name: reason for name, reason in result.undefined.items() if name not in self._told}
-        if news:
+        if news and not _follows_teacher_alone(result):  # of clips without labels the protocol says so already
             self._told.update(news)
             listed = "; ".join(f"{name}: {reason}" for name, reason in news.items())
             rule = ", and a class without a clip is left out of UA" if self.class_metrics is not None else ""
@@ -237,6 +237,12 @@ class MetricPanel(nn.Module):
                     got=", ".join(strange),
                     remedy="declare all values of the attribute in group_values",
                 )
+
+
+def _follows_teacher_alone(result: PanelResult) -> bool:
+    """Tell whether agreement with a teacher is all that could be measured: no clip had a label."""
+    follows = {name: name.startswith(("teacher_agreement", "teacher_divergence")) for name in result.values}
+    return any(follows.values()) and all(follows[name] or math.isnan(value) for name, value in result.values.items())
 
 
 def _need(tensor: Tensor | None, what: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import time
@@ -33,6 +34,8 @@ class EpochLines(Callback):
         if not trainer.is_global_zero or (epoch % self.every and epoch != epochs):
             return
         shown = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("train/") or name in _SHOWN}
+        if any("teacher_agreement" in name for name in shown):  # clips without labels have no other figures
+            shown = {name: value for name, value in shown.items() if not math.isnan(float(value))}
         text = "  ".join(f"{name} {float(value):.4f}" for name, value in shown.items())
         print(f"epoch {epoch}/{epochs}  {text}  {time.perf_counter() - self._start:.1f} s", flush=True)
 
@@ -54,7 +57,7 @@ class StopWhere(Callback):
             raise self.fault
 
 
-_SHOWN = ("validation/ua", "validation/wa", "validation/teacher_agreement", "validation/ccc_mean")
+_SHOWN = ("validation/ua", "validation/wa", "validation/teacher_agreement", "validation/ccc_mean", "validation/teacher_agreement_ccc_mean")
 
 
 def progress_callbacks(epochs: int) -> list[Callback]:

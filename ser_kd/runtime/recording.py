@@ -47,13 +47,20 @@ NOT_SCIENCE_WITHIN = {
 }
 
 
+NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
+    "datamodule": {"evaluation_clips": "fitted", "unlabelled_root": None},
+    "protocol": {"targets": "classes"},
+}
+"""Keys that later versions brought -> the value at which a run is called as it was before them."""
+
+
 def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_identity: str | None, caches_frames: bool = False) -> str:
     """Hash everything that changes the science of a run.
 
     Fold and seed are not part of it (they stand in the folder name), nor are devices, workers, loggers and paths. The protocol's
     fingerprint stands for the data, the teacher's identity for the teacher, however it was named, and names and sizes of the audio
-    files for a folder of noises or rooms (a ``root`` below ``views`` or ``noise``), wherever it lies. Whether answers come from a cache
-    does not count, but what they lose there does, and so do draws that repeat (``cache.views``).
+    files for a folder of noises, rooms or unlabelled clips (a ``root`` below ``views``, ``noise`` or ``datamodule``), wherever it lies.
+    Whether answers come from a cache does not count, but what they lose there does, and so do draws that repeat (``cache.views``).
 
     Args:
         config: Resolved configuration as plain data.
@@ -70,10 +77,15 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
         if name in NOT_SCIENCE or (name, value) in (("averaging", None), ("noise", None), ("batch_scope", "global")):
             continue
         left_out = NOT_SCIENCE_WITHIN.get(name, ())
-        if name == "protocol" and isinstance(value, Mapping) and value.get("targets") == "classes":
-            left_out = (*left_out, "targets")  # likewise
-        science[name] = {k: v for k, v in value.items() if k not in left_out} if isinstance(value, Mapping) else value
+        unset = NEW_KEYS.get(name, {})
+        science[name] = (
+            {k: v for k, v in value.items() if k not in left_out and (k not in unset or v != unset[k])}
+            if isinstance(value, Mapping)
+            else value
+        )
     science["views"] = name_folders_by_content(science.get("views"))
+    if "datamodule" in science:
+        science["datamodule"] = name_folders_by_content(science["datamodule"])
     if "noise" in science:
         science["noise"] = name_folders_by_content(science["noise"])
     cache = config.get("cache") or {}
@@ -88,11 +100,11 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
 
 
 def name_folders_by_content(node: Any) -> Any:
-    """Put names and sizes of the audio files in the place of each folder (``root``) in a node of the configuration."""
+    """Put names and sizes of the audio files in the place of each folder of audio (``root``) in a node of the configuration."""
     if isinstance(node, Mapping):
         return {
             name: [[file, path.stat().st_size] for file, path in list_audio(Path(value), (*AUDIO_SUFFIXES, ".mat")).items()]
-            if name == "root" and isinstance(value, str)
+            if name in ("root", "unlabelled_root") and isinstance(value, str)
             else name_folders_by_content(value)
             for name, value in node.items()
         }

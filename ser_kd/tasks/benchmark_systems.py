@@ -17,6 +17,7 @@ from ser_kd.contracts.benchmark_record import SystemRecord
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.export_record import EXPORT_FOLDER, SIGN_OFF, ExportRecord
 from ser_kd.contracts.suggestions import suggest
+from ser_kd.data.collate import choose_evaluation_length
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.deploy.model_file import read_model_metadata
 from ser_kd.deploy.model_metadata import ModelMetadata
@@ -149,7 +150,8 @@ def _read_signed_accuracy(path: Path) -> dict[str, float]:
 
 def _with_clips(system: System, datamodule: Mapping[str, Any]) -> System:
     """Let a system hear clips as its data module brings them to length."""
-    system.clip_samples, system.padding = datamodule.get("clip_samples"), datamodule.get("padding", "masked")
+    heard_as = datamodule.get("clip_samples"), datamodule.get("padding", "masked"), datamodule.get("evaluation_clips", "fitted")
+    system.clip_samples, system.padding = choose_evaluation_length(*heard_as)
     if system.clip_samples is not None and system.padding != "masked":
         system.record.fixed_samples = system.clip_samples
     return system

@@ -27,14 +27,14 @@ def run(arguments: list[str]) -> int:
     check_config(config)
     from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
     from ser_kd.data.manifest import describe_left_out
-    from ser_kd.data.protocols.evaluation_protocol import SPLITS
+    from ser_kd.data.protocols.evaluation_protocol import SPLITS, list_speakers
     from ser_kd.data.protocols.leakage import audit_fold
     from ser_kd.runtime.build import build
 
     data: SpeechDataModule = build(config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol))
     with console.progress("decoding audio") as data.progress:
         manifest, audio = data.manifest, data.audio
-    folds = data.protocol.folds(manifest, data.label_set)
+    folds = [data.add_unlabelled(fold) for fold in data.protocol.folds(manifest, data.label_set)]
     first = folds[0]
     console.heading(f"{manifest.corpus}, protocol {first.protocol}, fingerprint {first.fingerprint}")
     used = {u.id for name in SPLITS for u in first.split(name)}
@@ -56,7 +56,7 @@ def run(arguments: list[str]) -> int:
         console.show(
             f"fold {fold.fold}: "
             + "; ".join(
-                f"{name} {len(fold.split(name))} clips of {', '.join(fold.speakers(name))}" for name in ("train", "validation", "test")
+                f"{name} {len(fold.split(name))} clips of {list_speakers(fold.speakers(name))}" for name in ("train", "validation", "test")
             )
         )
         for name in SPLITS if fold.learns_dimensions else ():

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
-from ser_kd.contracts.emotions import LabelSet
-from ser_kd.contracts.errors import ConfigError, LeakageError, SerKdError
+from ser_kd.contracts.emotions import LabelSet, NoClasses, Targets
+from ser_kd.contracts.errors import ConfigError, DataError, LeakageError, SerKdError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.corpora.manifest_csv import ManifestCsvCorpus
+from ser_kd.data.corpora.msp_podcast import MspPodcast
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.manifest import Corpus
 from ser_kd.data.protocols.all_clips import AllClips
+from ser_kd.data.protocols.annotated_dimensions import count_dimensions
 from ser_kd.data.protocols.evaluation_protocol import sort_naturally
 from ser_kd.data.relabelled_corpus import RelabelledCorpus
 from ser_kd.models.restricted_classes import RestrictedClasses
@@ -50,7 +53,9 @@ def judge_other_corpus(
 ) -> tuple[CrossCorpusRecord, Path]:
     """Judge a finished run's checkpoint on every clip of another corpus whose label it knows, and write the result beside the run.
 
-    Clips are brought to the run's own sample rate, length and padding. All speakers are unseen, as far as names can tell.
+    Arousal, dominance and valence meet by name, each corpus' scale mapped onto [0, 1]. A run of classes and dimensions is judged by both
+    where the corpus has both. Clips are brought to the run's own sample rate, length and padding. All speakers are unseen, as far as names
+    can tell.
 
     Args:
         folder: Run folder.
@@ -66,26 +71,26 @@ def judge_other_corpus(
 
     Raises:
         ConfigError: If the label set is unknown, or a restricted model would have fewer than two classes left.
-        DataError: If the run or the corpus cannot be used, or they have no label in common.
-        LeakageError: If the corpus holds clips that the run was trained or selected with.
+        DataError: If the run or the corpus cannot be used, or they have nothing in common.
+        LeakageError: If the corpus holds clips that the run was trained or selected with, or speakers of them where names mean people.
     """
     model, run, config = load_student(folder, checkpoint)
-    classes, remarks = _read_label_set(run, config)
-    relabelled = RelabelledCorpus(corpus, classes, _choose_own_labels(corpus, label_set))
+    question = _choose_question(run, config, corpus, label_set, restrict)
+    classes, remarks = question.classes, question.remarks
     remarks += _check_same_named(folder, run, corpus)
     data: SpeechDataModule = build(
-        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None}),
-        corpus=relabelled,
-        protocol=AllClips(),
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, "unlabelled_root": None}),
+        corpus=question.corpus,
+        protocol=AllClips(targets=question.targets),
         fold=0,
         seed=config.seed,
     )
     with console.progress("decoding audio") as data.progress:
         data.setup()
-    remarks += _describe_cropping(data)
+    remarks += [*data.manifest.notes, *_describe_cropping(data), *data.fold.warnings]
     counts = data.fold.class_counts("test")
     absent = [name for name, count in zip(classes.labels, counts, strict=True) if not count]
-    if len(absent) == len(classes) - 1:
+    if absent and len(absent) == len(classes) - 1:
         remarks.append("only one class of the model has clips: UA is its recall")
     if restrict:
         model = RestrictedClasses(model, [count > 0 for count in counts])
@@ -93,6 +98,7 @@ def judge_other_corpus(
         warnings.filterwarnings("ignore", "Undefined metrics are NaN")  # classes without a clip are told by the record
         module = judge_clips(model, classes.labels, data, "test")
     result = module.results["test"]
+    relabelled = question.corpus if isinstance(question.corpus, RelabelledCorpus) else None
     record = CrossCorpusRecord(
         name=_name_evaluation(corpus, checkpoint, restrict, label_set),
         experiment=run.experiment,
@@ -105,8 +111,8 @@ def judge_other_corpus(
         checkpoint=checkpoint,
         restricted=restrict,
         classes=list(classes.labels),
-        mapping=relabelled.mapping,
-        unmapped=relabelled.count_unmapped(data.manifest.left_out),
+        mapping=relabelled.mapping if relabelled else {},
+        unmapped=relabelled.count_unmapped(data.manifest.left_out) if relabelled else {},
         absent=absent,
         clips=len(data.fold.test),
         class_counts=counts,
@@ -121,10 +127,54 @@ def judge_other_corpus(
         git_revision=git_revision(Path(__file__).parent),
         command=command,
         finished_at=now(),
+        targets=question.targets,
+        dimension_counts=count_dimensions(data.fold.test) if question.targets != "classes" else {},
     )
-    labels = relabelled.labels_by_id()
-    rows: list[dict[str, Any]] = [{**row, "split": "all", "label": labels[row["id"]]} for row in module.predictions["test"]]
+    labels = relabelled.labels_by_id() if relabelled else {}
+    rows: list[dict[str, Any]] = [
+        {**row, "split": "all", **({"label": labels[row["id"]]} if labels else {})} for row in module.predictions["test"]
+    ]
     return record, write_evaluation(folder, record, rows)
+
+
+@dataclass
+class _Question:
+    """What a run is asked about another corpus.
+
+    Args:
+        corpus: The corpus, under the model's classes where these are judged.
+        targets: What is judged.
+        classes: The model's classes; none where dimensions alone are judged.
+        remarks: What a reader must know.
+    """
+
+    corpus: Corpus
+    targets: Targets
+    classes: LabelSet = field(default_factory=NoClasses)
+    remarks: list[str] = field(default_factory=list)
+
+
+def _choose_question(run: RunRecord, config: DictConfig, corpus: Corpus, label_set: str | None, restrict: bool) -> _Question:
+    if not run.protocol.classes:
+        if restrict or label_set is not None:
+            raise ConfigError(
+                "The run has no classes to restrict or to map.",
+                expected="neither restrict nor label_set beside a run of arousal, dominance and valence",
+                got=f"restrict={restrict}, label_set={label_set}",
+                remedy="leave them out",
+            )
+        return _Question(corpus, "dimensions")
+    judges_dimensions = run.protocol.learns_dimensions and any(u.is_annotated for u in corpus.read_manifest().utterances)
+    classes, remarks = _read_label_set(run, config)
+    try:
+        relabelled = RelabelledCorpus(corpus, classes, _choose_own_labels(corpus, label_set))
+    except DataError:
+        if not judges_dimensions:
+            raise
+        return _Question(corpus, "dimensions", remarks=["no label in common: arousal, dominance and valence alone are judged"])
+    if run.protocol.learns_dimensions and not judges_dimensions:
+        remarks.append(f"{corpus.name} has no arousal, dominance or valence: classes alone are judged")
+    return _Question(relabelled, "both" if judges_dimensions else "classes", classes, remarks)
 
 
 def _read_label_set(run: RunRecord, config: DictConfig) -> tuple[LabelSet, list[str]]:
@@ -154,8 +204,9 @@ def _choose_own_labels(corpus: Corpus, name: str | None) -> LabelSet | None:
 
 
 def _check_same_named(folder: Path, run: RunRecord, corpus: Corpus) -> list[str]:
-    """Look for the run's speakers in another corpus of the same name (another manifest); elsewhere names mean nothing."""
-    if corpus.name != run.corpus:
+    """Look for the run's speakers in another corpus of the same name (another manifest, a part of it); elsewhere names mean nothing."""
+    is_part = isinstance(corpus, MspPodcast) and run.corpus.startswith("msp_podcast")
+    if corpus.name != run.corpus and not is_part:
         return []
     clips = {(u.id, u.speaker) for u in corpus.read_manifest().utterances}
     path = folder / "predictions.csv"
@@ -167,16 +218,23 @@ def _check_same_named(folder: Path, run: RunRecord, corpus: Corpus) -> list[str]
                 "The other corpus holds clips of the run's own.",
                 expected=f"another corpus than the one {run.experiment} was trained on",
                 got=f"{len(known)} clips of the same id and speaker, such as {', '.join(known[:3])}",
-                remedy="to judge the run's own corpus where it lies now, leave corpus=… out and give corpus.path=…",
+                remedy="to judge the run's own corpus where it lies now, leave corpus=… out and give corpus.path=… or corpus.root=…",
             )
     seen = {*run.protocol.speakers.get("train", []), *run.protocol.speakers.get("validation", [])}
     shared = sort_naturally(seen & {speaker for _, speaker in clips})
     shown = ", ".join(shared[:8]) + (f" and {len(shared) - 8} more" if len(shared) > 8 else "")
+    if shared and is_part:
+        raise LeakageError(
+            "The run was trained or selected on speakers of these clips.",
+            expected=f"a part of MSP-Podcast whose speakers {run.experiment} has not heard",
+            got=f"speakers {shown} of {corpus.name}",
+            remedy="judge it on another part (corpus.part=test2), or train on the release whose part this is",
+        )
     return [f"speakers called as in training: {shown}; if they are the same people, the result is too good"] if shared else []
 
 
 def _describe_cropping(data: SpeechDataModule) -> list[str]:
-    longest = data.clip_samples
+    longest, _ = data.evaluation_length
     cropped = [u for u in data.fold.test if longest is not None and data.audio.length_of(u.id) > longest]
     if not cropped:
         return []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
 from ser_kd.contracts.errors import ConfigError, LeakageError
 from ser_kd.data.manifest import describe_left_out
+from ser_kd.data.protocols.annotated_dimensions import describe_dimensions
 from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
@@ -34,7 +36,11 @@ def run(arguments: list[str]) -> int:
     config = compose("evaluate", arguments)
     check_config(config)
     _check_who(config)
-    for key, choices in (("split", ("test", "validation", "all", None)), ("checkpoint", ("best", "last"))):
+    for key, choices in (
+        ("split", ("test", "validation", "all", None)),
+        ("checkpoint", ("best", "last")),
+        ("submission", ("dimensions", "classes", None)),
+    ):
         if config[key] not in choices:
             named = [choice for choice in choices if choice]
             raise ConfigError(f"Unknown {key}.", expected=" or ".join(named), got=str(config[key]), remedy=f"set {key} to one of them")
@@ -51,6 +57,16 @@ def run(arguments: list[str]) -> int:
     folder = Path(config.run)
     record, run_config = read_finished_run(folder), read_run_config(folder)
     corpus = build(config.corpus) if "_target_" in config.corpus else None
+    if getattr(corpus, "part", None) == "test3":
+        _submit(config, corpus)
+        return 0
+    if config.submission is not None:
+        raise ConfigError(
+            "Only turns whose labels are hidden are submitted.",
+            expected="submission beside corpus=msp_podcast corpus.part=test3",
+            got=f"submission={config.submission}",
+            remedy="leave it out: what the run answers stands in evaluations/ beside it",
+        )
     if corpus is None or is_own_corpus(record, run_config, corpus):
         _judge_own_corpus(config, record.corpus)
         return 0
@@ -93,6 +109,15 @@ def _check_who(config: DictConfig) -> None:
         )
 
 
+def _submit(config: DictConfig, corpus: Any) -> None:
+    from ser_kd.tasks.submission import write_submission  # late: torch and lightning take seconds to import
+
+    place, clips, missing = write_submission(Path(config.run), corpus, config.checkpoint, config.submission, config.paths.cache)
+    console.show(f"{clips} turns answered, {place}")
+    if missing:
+        console.warn(f"not in it, for {describe_left_out(missing)}")
+
+
 def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
     if config.split == "all":
         raise LeakageError(
@@ -132,31 +157,36 @@ def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:
     renamed = ", ".join(f"{label} counts as {name}" for label, name in evaluation.mapping.items() if label != name)
     unmapped = ", ".join(f"{label} {count} clips" for label, count in evaluation.unmapped.items())
     fate = "the model was not allowed to answer so" if evaluation.restricted else "such an answer counts as an error"
-    console.table(
-        {
-            "judged": f"{evaluation.clips} clips of {evaluation.speakers} speakers, fingerprint {evaluation.fingerprint}",
+    of_unmapped = "left out" if evaluation.targets == "classes" else "not counted among classes"
+    judged = {"judged": f"{evaluation.clips} clips of {evaluation.speakers} speakers, fingerprint {evaluation.fingerprint}"}
+    if evaluation.classes:
+        judged |= {
             "classes": ", ".join(f"{label} {count}" for label, count in present) + (f"; {renamed}" if renamed else ""),
-            "unmapped": f"{unmapped}: left out, the model has no such class" if unmapped else "nothing",
+            "unmapped": f"{unmapped}: {of_unmapped}, the model has no such class" if unmapped else "nothing",
             "not in corpus": f"{', '.join(evaluation.absent)}: {fate}" if evaluation.absent else "nothing",
         }
-    )
+    if evaluation.targets != "classes":
+        judged["dimensions"] = f"in [0, 1] by the corpus' own scale: {describe_dimensions(evaluation.dimension_counts, evaluation.clips)}"
+    console.table(judged)
     console.show()
-    console.table((name, _format(evaluation.metrics[name])) for name in SUMMARY)
-    console.show()
-    console.columns(
-        ["class", "clips", "recall"],
-        [(label, count, _format(evaluation.metrics[f"recall_{label}"])) for label, count in present],
-    )
-    groups = [name.removeprefix("ua_") for name in evaluation.metrics if name.startswith("ua_") and "=" in name]
+    console.table((name, _format(evaluation.metrics[name])) for name in SUMMARY if name in evaluation.metrics)
+    if evaluation.classes:
+        console.show()
+        console.columns(
+            ["class", "clips", "recall"],
+            [(label, count, _format(evaluation.metrics[f"recall_{label}"])) for label, count in present],
+        )
+    shown = [name for name in ("ua", "wa", "ccc_mean") if name in evaluation.metrics]
+    groups = [name.removeprefix(f"{shown[0]}_") for name in evaluation.metrics if name.startswith(f"{shown[0]}_") and "=" in name]
     if groups:
         console.show()
         console.columns(
-            ["group", "ua", "wa"],
-            [(group, _format(evaluation.metrics[f"ua_{group}"]), _format(evaluation.metrics[f"wa_{group}"])) for group in groups],
+            ["group", *shown], [(group, *(_format(evaluation.metrics[f"{name}_{group}"]) for name in shown)) for group in groups]
         )
-    console.show()
-    rows = dict(zip(evaluation.classes, evaluation.confusion, strict=True))
-    console.columns(["true | predicted", *evaluation.classes], [(label, *rows[label]) for label, _ in present])
+    if evaluation.classes:
+        console.show()
+        rows = dict(zip(evaluation.classes, evaluation.confusion, strict=True))
+        console.columns(["true | predicted", *evaluation.classes], [(label, *rows[label]) for label, _ in present])
     for text in evaluation.warnings:
         console.warn(text)
     if evaluation.clips_left_out:

@@ -131,7 +131,7 @@ def open_run_data(record: RunRecord, config: DictConfig, moved: Mapping[str, Any
         DataError: If the corpus is no longer the one the run was trained on.
     """
     data: SpeechDataModule = build(
-        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir}),
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "unlabelled_root": None}),
         corpus=build(OmegaConf.merge(config.corpus, moved)), protocol=build(config.protocol), fold=config.fold, seed=config.seed,
     )  # fmt: skip
     with console.progress("decoding audio") as data.progress:

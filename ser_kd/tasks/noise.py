@@ -12,6 +12,7 @@ from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.noise_corpora.noise_corpus import NoiseBank, NoiseCorpus
 from ser_kd.data.noise_corpora.split_audit import NoiseAudit, audit_noise_splits
+from ser_kd.data.unlabelled_clips import UNLABELLED
 from ser_kd.distill.views import Views
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
@@ -56,6 +57,8 @@ def prepare_noise(node: Any, data: SpeechDataModule) -> NoiseCorpus:
     if corpus.needs_speech:
         clips: dict[str, list[str]] = {}
         for utterance in data.fold.train:
+            if utterance.speaker == UNLABELLED:  # nobody knows whether that is speech
+                continue
             clips.setdefault(utterance.speaker, []).append(utterance.id)
         corpus.take_speech(clips, data.audio.read)
     return corpus

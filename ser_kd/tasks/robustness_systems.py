@@ -13,7 +13,7 @@ from torch import nn
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.records import RunRecord
-from ser_kd.data.collate import SpeechCollation
+from ser_kd.data.collate import SpeechCollation, choose_evaluation_length
 from ser_kd.data.dataset import SpeechClip
 from ser_kd.deploy.model_file import read_model_metadata
 from ser_kd.deploy.model_metadata import ModelMetadata
@@ -160,7 +160,9 @@ def _check_one_protocol(systems: Sequence[RobustnessSystem]) -> None:
 
 def _load_run(folder: Path, config: DictConfig, checkpoint: str, device: torch.device) -> Answer:
     model: nn.Module = load_student(folder, checkpoint)[0].to(device)
-    collation = SpeechCollation(config.datamodule.get("clip_samples"), config.datamodule.get("padding", "masked"))
+    node = config.datamodule
+    heard_as = node.get("clip_samples"), node.get("padding", "masked"), node.get("evaluation_clips", "fitted")
+    collation = SpeechCollation(*choose_evaluation_length(*heard_as))
 
     @torch.no_grad()
     def answer(clips: Sequence[SpeechClip], batch: SpeechBatch) -> list[int]:

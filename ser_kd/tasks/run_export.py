@@ -92,7 +92,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
         packages=installed_packages(), hardware=describe_hardware(), git_revision=git_revision(Path(__file__).parent),
         command=request.command,
     )  # fmt: skip
-    window = data.clip_samples or max(data.dataset("train").lengths)
+    window = data.evaluation_length[0] or max(data.dataset("train").lengths)
     minimum = max(1, round(request.minimum_s * data.sample_rate_hz))
     if minimum > window:
         raise ConfigError(
@@ -105,7 +105,9 @@ def export_run(request: ExportRequest) -> ExportRecord:
     console.note("asking the trained model about validation and test")
     temperature, clips = _judge_in_torch(model, data, request.calibrate, record)
     _check_own_score(run_record, record, clips)
-    graph = SpeechGraph(model, FittedClip(data.clip_samples, data.padding), temperature)
+    if run_record.protocol.targets == "both":
+        record.notes.append("the files answer with classes: arousal, dominance and valence of this run are not exported")
+    graph = SpeechGraph(model, FittedClip(*data.evaluation_length), temperature)
     console.note("exporting")
     exported = export_graph(graph, window)
     others = exported  # what int8 and fp16 are made from
@@ -119,7 +121,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
         minimum_samples=minimum,
         window_samples=window,
         padding=graph.clip.describe(data.sample_rate_hz),
-        crops=data.clip_samples is not None,
+        crops=graph.clip.clip_samples is not None,
         precision="fp32",
         calibration_temperature=temperature,
         experiment=run_record.experiment,

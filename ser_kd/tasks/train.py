@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from contextlib import nullcontext
 
@@ -56,7 +57,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _show_result(record: RunRecord) -> None:
-    shown = {name.removeprefix("test/"): f"{record.metrics[name]:.4f}" for name in SHOWN if name in record.metrics}
+    found = {name: record.metrics[name] for name in SHOWN if name in record.metrics}
+    known = {name: value for name, value in found.items() if not math.isnan(value)}
+    if all("teacher_agreement" in name for name in known):  # clips without labels: nothing else can be known
+        found = known or found
+    shown = {name.removeprefix("test/"): f"{value:.4f}" for name, value in found.items()}
     console.heading(f"{record.experiment}: test, fold {record.protocol.fold}, seed {record.seed}")
     if record.protocol.selection == "test":
         console.warn("the model was selected on this very test fold (protocol.validation=test_fold)")

@@ -51,6 +51,19 @@ DEFAULT_MONITORS: dict[Targets, str] = {
 }
 """Targets -> the metric by which the best checkpoint is chosen where none is named."""
 
+UNLABELLED_MONITORS: dict[Targets, str] = {
+    "classes": "validation/teacher_agreement",
+    "dimensions": "validation/teacher_agreement_ccc_mean",
+    "both": "validation/teacher_agreement",
+}
+"""The same where validation clips have no labels."""
+
+
+def choose_monitor(fold: ProtocolFold) -> str:
+    """Give the metric by which the best checkpoint of a fold is chosen where none is named."""
+    labelled = fold.is_labelled("validation") or not fold.validation_set
+    return (DEFAULT_MONITORS if labelled else UNLABELLED_MONITORS)[fold.targets]
+
 
 @dataclass
 class TrainingRun:
@@ -94,6 +107,8 @@ class TrainingRun:
         lightning.seed_everything(self.config.seed, workers=True, verbose=False)
         fold = self.fold
         objective: Objective = build(self.config.objective)
+        if not fold.is_labelled("train"):
+            objective.check_without_labels()
         is_global = self.config.batch_scope == "global"
         objective.check_batch_size(self.data.batch_size if is_global else self.data.batch_size // count_processes())
         student = build_student(self.config.student, len(fold.label_set), fold.learns_dimensions)
@@ -119,7 +134,7 @@ class TrainingRun:
             batch_scope=self.config.batch_scope,
             targets=fold.targets,
         )
-        _check_monitor(self.config.monitor, module)
+        _check_monitor(self.config.monitor, module, fold)
         return module
 
     def make_views(self) -> Views:
@@ -192,7 +207,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         for text in list_warnings(teacher.members):
             console.warn(text)
     if config.monitor is None:
-        config.monitor = DEFAULT_MONITORS[data.fold.targets]
+        config.monitor = choose_monitor(data.fold)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.batch_scope == "process":
         plain["batch_scope"] = ["process", count_processes()]  # what is learned then depends on their number
@@ -211,10 +226,18 @@ def _list_corpus_words(config: DictConfig, command: str) -> list[str]:
     return [*chosen, *(word for word in places if word.partition("=")[0] not in told)]
 
 
-def _check_monitor(monitor: str, module: DistillationModule) -> None:
+def _check_monitor(monitor: str, module: DistillationModule, fold: ProtocolFold) -> None:
     split, _, name = monitor.partition("/")
     if split != "validation":
         return  # of training, such as train/loss
+    follows = name.startswith(("teacher_agreement", "teacher_divergence"))
+    if fold.validation_set and not fold.is_labelled("validation") and not follows:
+        raise ConfigError(
+            "Validation clips have no labels, so only agreement with the teacher can choose the best checkpoint.",
+            expected=f"monitor={choose_monitor(fold)}, or monitor=null for it",
+            got=f"monitor={monitor}",
+            remedy="leave monitor out",
+        )
     panel: MetricPanel = module.panels[split]  # type: ignore[assignment]
     names = panel.list_names()
     if name not in names and not (name.startswith("teacher_") and module.teacher is not None):
@@ -223,7 +246,7 @@ def _check_monitor(monitor: str, module: DistillationModule) -> None:
             f"The monitor '{monitor}' is no metric of this run.",
             expected=f"validation/ and one of {', '.join(shown)}",
             got=f"monitor={monitor}, with protocol.targets={module.targets}",
-            remedy=f"set monitor=null, which is {DEFAULT_MONITORS[module.targets]} here, or one of these",
+            remedy=f"set monitor=null, which is {choose_monitor(fold)} here, or one of these",
         )
 
 

@@ -23,7 +23,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ser_kd(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     """Call the command line inside this process: gives (exit code, output, errors)."""
     monkeypatch.chdir(workplace)
-    for corpus in ("RAVDESS", "EMODB", "CREMA_D", "IEMOCAP"):
+    for corpus in ("RAVDESS", "EMODB", "CREMA_D", "IEMOCAP", "MSP_PODCAST"):
         monkeypatch.delenv(f"SER_KD_{corpus}", raising=False)
     monkeypatch.setenv("SER_KD_RUNS", str(workplace / "runs"))
     monkeypatch.setenv("SER_KD_CACHE", str(workplace / "cache"))

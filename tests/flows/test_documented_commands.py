@@ -13,6 +13,7 @@ import soundfile
 
 from tests.conftest import speech_like, write_emodb, write_ravdess
 from tests.iemocap_folder import write_iemocap
+from tests.msp_podcast_folder import write_msp_podcast
 from tests.published_models import save_odyssey, save_wav2vec2
 from tests.tiny_models import RATE, write_tiny_model
 
@@ -71,12 +72,22 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
     iemocap = workplace / "documented_iemocap"
     if not iemocap.exists():
         write_iemocap(iemocap, seconds=0.05)
+    msp_podcast = workplace / "documented_msp_podcast"
+    if not msp_podcast.exists():
+        write_msp_podcast(msp_podcast, seconds=0.05)
     recordings = workplace / "recordings"
     recordings.mkdir(exist_ok=True)
     soundfile.write(recordings / "0001.wav", speech_like(1), 16_000)
     runs = workplace / "documented" / page.parent.name
     monkeypatch.setenv("SER_KD_RUNS", str(runs))
     (workplace / "my.csv").unlink(missing_ok=True)
+    places = {
+        "$RAVDESS": str(ravdess),
+        "$EMODB": str(emodb),
+        "$IEMOCAP": str(iemocap),
+        "$MSP_PODCAST": str(msp_podcast),
+        "my.csv": str(manifest_csv),
+    }
     places = {"$RAVDESS": str(ravdess), "$EMODB": str(emodb), "$IEMOCAP": str(iemocap), "my.csv": str(manifest_csv)}
     for name, save in (("dawn", save_wav2vec2), ("odyssey", save_odyssey)):
         save(workplace / f"documented_{name}")

@@ -20,17 +20,19 @@ class AllClips(EvaluationProtocol):
         label_set: See ``EvaluationProtocol``.
         name: Protocol name.
         targets: See ``EvaluationProtocol``.
+        labelled: False takes clips without a target too, which nobody can judge.
     """
 
-    def __init__(self, label_set: str | None = None, name: str = "all_clips", targets: Targets = "classes") -> None:
+    def __init__(self, label_set: str | None = None, name: str = "all_clips", targets: Targets = "classes", labelled: bool = True) -> None:
         super().__init__(name, label_set, targets=targets)
         self.validation = "none"  # type: ignore[assignment]
+        self.labelled = labelled
 
     def test_speakers(self, utterances: Sequence[Utterance]) -> list[frozenset[str]]:
         return [frozenset(u.speaker for u in utterances)]
 
     def folds(self, manifest: Manifest, label_set: LabelSet) -> list[ProtocolFold]:
-        labelled = tuple(self.choose_clips(manifest, label_set))
+        labelled = tuple(self.choose_clips(manifest, label_set)) if self.labelled else manifest.utterances
         if not labelled:
             raise DataError(
                 f"No clip of corpus '{manifest.corpus}' can be judged.",
@@ -39,7 +41,7 @@ class AllClips(EvaluationProtocol):
                 remedy="check corpus.root and the labels",
             )
         if self.targets == "classes":
-            rows = sorted((u.id, label_set.class_of(u.emotion or "")) for u in labelled)
+            rows = sorted((u.id, None if u.emotion is None else label_set.class_of(u.emotion)) for u in labelled)
             fingerprint = hash_data([list(label_set.labels), rows])
         else:
             fingerprint = self.fingerprint_clips([{"test": labelled}], label_set)

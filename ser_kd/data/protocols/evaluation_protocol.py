@@ -18,6 +18,7 @@ from ser_kd.storage.hashing import hash_data
 
 Validation = Literal["next_fold", "next_speaker", "two_actors", "session_partner", "test_fold"]
 SPLITS = ("train", "validation", "test")
+_SPEAKERS_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,10 @@ class ProtocolFold:
         counts = Counter(self.label_set.class_of(u.emotion) for u in self.split(name) if u.emotion is not None)
         return [counts[label] for label in self.label_set.labels]
 
+    def is_labelled(self, name: str) -> bool:
+        """Tell whether any clip of a split has a class, or an arousal, dominance or valence."""
+        return any(u.emotion is not None or u.is_annotated for u in self.split(name))
+
     @property
     def learns_dimensions(self) -> bool:
         """Whether arousal, dominance and valence are learned and judged."""
@@ -141,11 +146,11 @@ class ProtocolFold:
         ]
         for name in SPLITS:
             speakers = self.speakers(name)
-            held = f"{name:<10} {len(self.split(name)):>5} clips, {len(speakers)} speakers ({', '.join(speakers)})"
+            held = f"{name:<10} {len(self.split(name)):>5} clips, {len(speakers)} speakers ({list_speakers(speakers)})"
             lines.append(f"{held}: {self.describe_counts(name)}")
         if self.withheld:
             speakers = sort_naturally({u.speaker for u in self.withheld})
-            lines.append(f"{'withheld':<10} {len(self.withheld):>5} clips, {len(speakers)} speakers ({', '.join(speakers)})")
+            lines.append(f"{'withheld':<10} {len(self.withheld):>5} clips, {len(speakers)} speakers ({list_speakers(speakers)})")
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def describe_counts(self, name: str) -> str:
@@ -331,6 +336,17 @@ class EvaluationProtocol(ABC):
             "validation": tuple(u for u in utterances if u.speaker in validation),
             "test": tuple(u for u in utterances if u.speaker in test),
         }
+
+
+def list_speakers(names: Sequence[str]) -> str:
+    """Name the speakers of a split for a reader, of very many the first alone.
+
+    Example:
+        >>> list_speakers(["1", "2"])
+        '1, 2'
+    """
+    more = f" and {len(names) - _SPEAKERS_SHOWN:,} more" if len(names) > _SPEAKERS_SHOWN else ""
+    return ", ".join(names[:_SPEAKERS_SHOWN]) + more
 
 
 def sort_naturally(names: set[str] | frozenset[str]) -> list[str]:

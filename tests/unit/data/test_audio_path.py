@@ -12,7 +12,7 @@ import torch
 from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
-from ser_kd.data.collate import SpeechCollation
+from ser_kd.data.collate import SpeechCollation, choose_evaluation_length
 from ser_kd.data.dataset import SpeechDataset
 from ser_kd.data.decoded_audio import decode_corpus
 from ser_kd.storage.audio_files import read_audio
@@ -143,6 +143,23 @@ def test_random_crop_is_drawn_by_key(tmp_path: Path, clips: list[Utterance]) -> 
     torch.testing.assert_close(collate([dataset[(5, 0)], dataset[(5, 2)]]).waveforms[1], alone)
     others = [collate([dataset[(epoch, 2)]]).waveforms[0] for epoch in range(4)]
     assert any(not torch.equal(other, alone) for other in others)
+
+
+def test_tiled_clips_are_repeated_until_the_length_is_full(tmp_path: Path, clips: list[Utterance]) -> None:
+    dataset = make_dataset(tmp_path, clips)
+    tiled = SpeechCollation(5_000, "tile")([dataset[i] for i in range(3)])
+    assert tiled.lengths.tolist() == [5_000] * 3
+    for row, clip in zip(tiled.waveforms, dataset, strict=False):
+        whole = clip.waveform.numpy()
+        first = (len(whole) - 5_000) // 2 if len(whole) > 5_000 else 0
+        np.testing.assert_array_equal(row, [whole[(first + place) % len(whole)] for place in range(5_000)])
+
+
+def test_a_model_is_judged_by_fitted_or_whole_clips() -> None:
+    assert choose_evaluation_length(5_000, "tile", "fitted") == (5_000, "tile")
+    assert choose_evaluation_length(5_000, "tile", "whole") == (None, "masked")
+    with pytest.raises(ConfigError, match="evaluation_clips"):
+        choose_evaluation_length(5_000, "tile", "half")  # type: ignore[arg-type]
 
 
 def test_padding_without_a_length() -> None:

@@ -37,7 +37,12 @@ def collate(clips, clip_samples, padding):
     return SpeechCollation(clip_samples, padding)(made)
 
 
-@pytest.mark.parametrize(("clip_samples", "padding"), [(500, "center"), (501, "center"), (500, "right"), (500, "masked"), (None, "masked")])
+@pytest.mark.parametrize(
+    ("clip_samples", "padding"),
+    [
+        (500, "center"), (501, "center"), (500, "right"), (500, "tile"), (500, "masked"), (None, "masked"),
+    ],
+)  # fmt: skip
 def test_clips_are_fitted_as_the_training_batches_are(clip_samples, padding):
     clips = [torch.randn(length) for length in (300, 499, 500, 501, 800, 7)]
     batch = collate(clips, clip_samples, padding)

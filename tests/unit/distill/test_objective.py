@@ -11,7 +11,11 @@ from ser_kd.distill.objective import Objective
 from ser_kd.distill.schedules import CosineSchedule, LinearSchedule, WarmupCosine
 from ser_kd.losses.concordance import Concordance
 from ser_kd.losses.cross_entropy import CrossEntropy
+from ser_kd.losses.decoupled import Decoupled
+from ser_kd.losses.dimension_error import DimensionError
 from ser_kd.losses.relational import RelationalDistance
+from ser_kd.losses.soft_targets import SoftTargets
+from ser_kd.losses.supervised_contrastive import SupervisedContrastive
 
 
 class Constant(nn.Module):
@@ -95,6 +99,17 @@ def test_batches_that_are_too_small_for_a_term_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"(?s)'angle'.*at least 3 clips.*datamodule.batch_size=2.*objective.terms.angle=null"):
         objective.check_batch_size(2)
     pair().check_batch_size(1)
+
+
+def test_terms_that_learn_from_labels_are_refused_where_there_are_none() -> None:
+    alone = Objective(
+        {"kl": {"loss": SoftTargets(2.0)}, "ccc": {"loss": Concordance("teacher")}, "error": {"loss": DimensionError("teacher")}}
+    )
+    alone.check_without_labels()
+    for loss in (CrossEntropy(), Decoupled(2.0), SupervisedContrastive(), Concordance("labels"), DimensionError("labels")):
+        with pytest.raises(ConfigError, match="No training clip has a label, and asks would learn") as fault:
+            Objective({"kl": {"loss": SoftTargets(2.0)}, "asks": {"loss": loss}}).check_without_labels()
+        assert fault.value.got == "objective.terms.asks"
 
 
 def test_a_term_set_to_null_is_switched_off() -> None:

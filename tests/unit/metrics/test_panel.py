@@ -113,6 +113,17 @@ def test_undefined_is_nan_with_a_reason_and_one_warning():
     assert "recall_sad" in str(result.undefined)
 
 
+def test_of_clips_without_labels_agreement_is_known_and_nothing_is_warned_of():
+    panel = MetricPanel(CLASSES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        panel.update(says([0, 1]), make_batch([-1, -1]), says([0, 0]))
+        result = panel.compute()
+    assert result.values["teacher_agreement"] == 0.5
+    assert math.isnan(result.values["ua"])
+    assert result.undefined["ua"] == "no clip with a class"
+
+
 def test_dimensions_alone():
     panel = MetricPanel((), dimensions=True)
     batch = replace(make_batch([-1, -1]), dimensions=torch.tensor([[0.0, 0.5, 1.0], [1.0, 0.5, 0.0]]))

@@ -44,6 +44,7 @@ def changed(section: str, key: str | None, value: object) -> dict:
         ("experiment", None, "y"), ("teacher", "run", "somewhere"), ("trainer", "strategy", "ddp"), ("trainer", "num_nodes", 2),
         ("trainer", "sync_batchnorm", True), ("compile", None, True), ("batch_scope", None, "global"),
         ("protocol", "superb_metadata", "/elsewhere"), ("noise", None, None), ("scale", "distil_layers", 3),
+        ("datamodule", "evaluation_clips", "fitted"), ("datamodule", "unlabelled_root", None), ("protocol", "targets", "classes"),
     ],
 )  # fmt: skip
 def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:
@@ -55,6 +56,7 @@ def test_what_changes_no_science_changes_no_identity(section: str, key: str | No
     [
         ("corpus", "speakers", 8),
         ("datamodule", "batch_size", 32),
+        ("datamodule", "evaluation_clips", "whole"),
         ("trainer", "max_epochs", 11),
         ("trainer", "precision", "bf16-mixed"),
         ("batch_scope", None, ["process", 2]),
@@ -95,6 +97,16 @@ def test_a_folder_of_noises_counts_by_its_files_and_not_by_its_place(tmp_path: P
     assert noises[0] == noises[1] != noises[2]
     (tmp_path / "there" / "volvo.mat").write_bytes(bytes(7))
     assert identify({**CONFIG, "noise": {"root": str(tmp_path / "there")}}, "print", "t") != noises[1]
+
+
+def test_unlabelled_clips_count_by_their_files(tmp_path: Path) -> None:
+    names = []
+    for folder, size in (("here", 10), ("there", 10), ("longer", 12)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.wav").write_bytes(b"x" * size)
+        names.append(identify(changed("datamodule", "unlabelled_root", str(tmp_path / folder)), "print", "t"))
+    assert names[0] == names[1] != names[2]
+    assert identify(CONFIG, "print", "t") not in names
 
 
 def test_data_and_teacher_are_part_of_the_identity() -> None:

@@ -15,16 +15,18 @@ from torch import nn
 
 from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
-from ser_kd.contracts.errors import ConfigError, LeakageError
+from ser_kd.contracts.errors import ConfigError, DataError, LeakageError
 from ser_kd.contracts.outputs import Outputs
 from ser_kd.contracts.records import ProtocolRecord, RunRecord
 from ser_kd.data.corpora.emodb import EmoDb
 from ser_kd.data.corpora.manifest_csv import ManifestCsvCorpus
+from ser_kd.data.corpora.msp_podcast import MspPodcast
 from ser_kd.data.corpora.ravdess import RavdessCorpus
 from ser_kd.runtime.recording import write_predictions
 from ser_kd.tasks import cross_corpus
 from ser_kd.tasks.cross_corpus import is_own_corpus, judge_other_corpus
 from tests.conftest import write_emodb
+from tests.msp_podcast_folder import write_msp_podcast
 
 CLASSES = RavdessCorpus.label_sets["merge7"].labels
 RUN_CONFIG = OmegaConf.create(
@@ -80,8 +82,10 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def call(
         corpus, run: RunRecord | None = None, config: DictConfig = RUN_CONFIG, restrict: bool = False, label_set: str | None = None,
+        model: nn.Module | None = None,
     ) -> CrossCorpusRecord:  # fmt: skip
-        monkeypatch.setattr(cross_corpus, "load_student", lambda folder, checkpoint: (SaysWhatIsWritten(), run or make_run(), config))
+        found = (model or SaysWhatIsWritten(), run or make_run(), config)
+        monkeypatch.setattr(cross_corpus, "load_student", lambda folder, checkpoint: found)
         record, place = judge_other_corpus(
             tmp_path / "run", corpus, checkpoint="best", restrict=restrict, label_set=label_set,
             command="ser-kd evaluate", cache_dir=str(tmp_path / "cache"),
@@ -204,3 +208,90 @@ def test_what_is_the_runs_own_corpus(tmp_path: Path) -> None:
     assert is_own_corpus(manifest, trained, ManifestCsvCorpus(tmp_path / "x" / ".." / "mine.csv"))
     assert is_own_corpus(manifest, trained, ManifestCsvCorpus(None))
     assert not is_own_corpus(manifest, trained, ManifestCsvCorpus(tmp_path / "theirs.csv"))
+
+
+class SaysItsHeight(nn.Module):
+    """Arousal is the height of the clip, dominance half of it, valence one less it; classes as above."""
+
+    def forward(self, inputs: ModelInput) -> Outputs:
+        height = inputs.waveforms.amax(dim=1)
+        return Outputs(SaysWhatIsWritten()(inputs).logits, torch.stack([height, height / 2, 1 - height], dim=1))
+
+
+def write_dimensions(folder: Path, labels: tuple[str, ...] = ("anger", "joy", "calm", "boredom", "")) -> Path:
+    """Write clips of heights 0.1, 0.2, … with arousal on 1 to 5, no dominance, and valence in two clips alone."""
+    path = write_corpus(folder, [(label, number + 1, "fm"[number % 2]) for number, label in enumerate(labels)])
+    head, *rows = path.read_text().splitlines()
+    valences = ["5", "4", *[""] * len(rows)]
+    lines = [f"{row},{1 + 0.5 * number},{valences[number]}" for number, row in enumerate(rows)]
+    path.write_text("\n".join([f"{head},arousal,valence", *lines]))
+    return path
+
+
+@pytest.fixture
+def judge_dimensions(judge):
+    """Judge with a run of dimensions, or of both."""
+
+    def call(corpus, targets: str = "dimensions", **options) -> CrossCorpusRecord:
+        run = make_run(classes=CLASSES if targets == "both" else (), label_set="merge7" if targets == "both" else "none")
+        run.protocol.targets = targets
+        return judge(corpus, run=run, model=SaysItsHeight(), **options)
+
+    return call
+
+
+def concordance(prediction: list[float], truth: list[float]) -> float:
+    x, y = np.array(prediction), np.array(truth)
+    return float(2 * np.mean((x - x.mean()) * (y - y.mean())) / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
+
+
+def test_dimensions_meet_by_name_each_scale_its_own(judge_dimensions, tmp_path: Path) -> None:
+    corpus = ManifestCsvCorpus(write_dimensions(tmp_path / "other"), dimension_low=1, dimension_high=5)
+    record = judge_dimensions(corpus)
+    assert (record.targets, record.classes, record.clips, record.mapping) == ("dimensions", [], 5, {})
+    heights = [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert record.metrics["ccc_arousal"] == pytest.approx(concordance(heights, [0, 0.125, 0.25, 0.375, 0.5]), abs=1e-5)
+    assert record.metrics["ccc_valence"] == pytest.approx(concordance([0.9, 0.8], [1.0, 0.75]), abs=1e-5)
+    assert math.isnan(record.metrics["ccc_dominance"])
+    assert record.metrics["ccc_mean"] == pytest.approx((record.metrics["ccc_arousal"] + record.metrics["ccc_valence"]) / 2)
+    assert record.dimension_counts["valence"]["clips"] == 2
+    with (tmp_path / "run" / "evaluations" / "manifest_csv_other.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert (rows[2]["truth_arousal"], rows[2]["truth_valence"]) == ("0.250000", "")
+    assert float(rows[2]["prediction_valence"]) == pytest.approx(0.7, abs=1e-5)
+    with pytest.raises(ConfigError, match="no classes to restrict"):
+        judge_dimensions(corpus, restrict=True)
+    with pytest.raises(DataError, match="no arousal, dominance or valence"):
+        judge_dimensions(ManifestCsvCorpus(write_corpus(tmp_path / "plain", ROWS)))
+
+
+def test_a_run_of_both_is_judged_by_what_the_corpus_has(judge_dimensions, tmp_path: Path) -> None:
+    scale = {"dimension_low": 1, "dimension_high": 5}
+    record = judge_dimensions(ManifestCsvCorpus(write_dimensions(tmp_path / "other"), **scale), "both")
+    assert (record.targets, record.clips, record.unmapped) == ("both", 5, {"bored": 1, "no label": 1})
+    assert sum(record.class_counts) == 3
+    assert record.metrics["ccc_arousal"] > 0.9
+    assert {"ua", "ccc_mean"} <= set(record.metrics)
+    foreign = ManifestCsvCorpus(write_dimensions(tmp_path / "foreign", ("boredom", "awe", "pride")), **scale)
+    record = judge_dimensions(foreign, "both")
+    assert (record.targets, record.classes) == ("dimensions", [])
+    assert "no label in common" in record.warnings[0]
+    record = judge_dimensions(ManifestCsvCorpus(write_corpus(tmp_path / "plain", ROWS)), "both")
+    assert record.targets == "classes"
+    assert "has no arousal, dominance or valence" in record.warnings[0]
+
+
+def test_a_part_of_msp_podcast_is_another_corpus_unless_its_speakers_were_heard(judge, tmp_path: Path) -> None:
+    root = write_msp_podcast(tmp_path / "msp", seconds=0.02)
+    run = make_run("msp_podcast")
+    run.protocol.speakers["train"] = ["1", "2", "unknown of 0004 in train"]
+    assert not is_own_corpus(run, RUN_CONFIG, MspPodcast(root, part="test2"))
+    assert is_own_corpus(run, RUN_CONFIG, MspPodcast(root))
+    config = OmegaConf.merge(RUN_CONFIG, {"corpus": {"_target_": "ser_kd.data.corpora.msp_podcast.MspPodcast"}})
+    record = judge(MspPodcast(root, "1.11", part="test2"), run=run, config=config)
+    assert (record.corpus, record.name, record.clips) == ("msp_podcast_test2", "msp_podcast_test2", 14)
+    assert record.unmapped == {"contemptuous": 2, "no label": 2, "other": 2}
+    assert any("release 1.11" in text for text in record.warnings)
+    with pytest.raises(LeakageError, match="trained or selected on speakers") as fault:
+        judge(MspPodcast(root, part="train"), run=run, config=config)
+    assert "speakers 1, 2, unknown of 0004 in train" in fault.value.got

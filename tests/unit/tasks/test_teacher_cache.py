@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
+from ser_kd.data.clip_bank import HeldClips
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.distill.answer_rows import KeptParts
 from ser_kd.distill.cache_spec import CacheSpec
@@ -28,6 +29,7 @@ from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.views import Views
 from ser_kd.losses.attention_transfer import AttentionTransfer
 from ser_kd.tasks.teacher_cache import OpenedCache, open_cache
+from ser_kd.transforms.background_noise import BackgroundNoise
 from ser_kd.transforms.chain import Chain
 from ser_kd.transforms.gain import Gain
 from ser_kd.transforms.mixup import MixUp
@@ -187,6 +189,34 @@ def test_cropped_clips_are_drawn_views_too(corpus: Path, tmp_path: Path) -> None
         heard = batch.model_input()
         compare_all(opened.teacher.answer(heard, batch.speakers, batch.ids), make_teacher().answer(heard), tolerance=1e-5)
     assert opened.teacher.clips_asked == 0
+
+
+def test_noise_that_both_hear_is_asked_live_or_kept_view_by_view(corpus: Path, tmp_path: Path) -> None:
+    noises = HeldClips(["hiss", "hum"], [torch.randn(900), torch.sin(0.1 * torch.arange(1200))], 16_000)
+    views = Views(both=BackgroundNoise(noises, 0.0, 30.0, probability=1.0, slot="both"))
+    tiled = {"clip_samples": 1500, "padding": "tile"}
+    assert "augmented anew" in open_cache(make_request(corpus, tmp_path, views=views, data=make_data(corpus, **tiled))).reason
+    request = make_request(
+        corpus,
+        tmp_path,
+        spec=CacheSpec(views=2),
+        views=views,
+        views_identity={"both": "noise"},
+        data=make_data(corpus, key_epochs=2, **tiled),
+    )
+    opened = open_cache(request)
+    loader = request.data.train_dataloader()
+    ratios = []
+    for epoch in (2, 3):
+        loader.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        for batch in loader:
+            _, student, heard = views.split(batch)
+            assert torch.equal(student.waveforms, heard.waveforms)
+            ratios += views.both.last_parameters["snr_db"].tolist()  # type: ignore[union-attr]
+            compare_all(opened.teacher.answer(heard, batch.speakers, batch.ids), make_teacher().answer(heard), tolerance=1e-5)
+    assert (opened.teacher.clips_asked, opened.teacher.clips_read) == (0, 12)
+    assert len(set(ratios)) == 12
+    assert 0 <= min(ratios) < 10 < 20 < max(ratios) <= 30
 
 
 def test_what_cannot_be_cached_is_told_and_asked_live(corpus: Path, tmp_path: Path) -> None:
