@@ -38,24 +38,23 @@ class LeanWav2Small(nn.Module):
         super().__init__()
         self.input_width = encoder.input_width
         self.width = encoder.width
-        channels = encoder.before[0].convolution.out_channels
+        channels = encoder.channels
         filled = -(-(channels + 1) // _BLOCK) * _BLOCK
-        count = len(encoder.before)
+        before, behind = ([unit for unit in units if isinstance(unit, ConvolutionUnit)] for units in (encoder.before, encoder.behind))
         # The maximum over (2 t - 1, 2 t, 2 t + 1) makes outside(2 t) of an ending that comes one step late.
-        self.before = nn.ModuleList(
-            _fold_unit(unit, filled, entry=number == 0, late=number == count - 1) for number, unit in enumerate(encoder.before)
-        )
+        self.before = nn.ModuleList(_fold_unit(unit, filled, entry=unit is before[0], late=unit is before[-1]) for unit in before)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
         self.close = _make_closing(channels, filled)
-        self.behind = nn.ModuleList(_fold_unit(unit, filled) for unit in encoder.behind)
+        self.behind = nn.ModuleList(_fold_unit(unit, filled) for unit in behind)
         self.channels = channels
         value, score = _fold_last(encoder, pooling.value), _fold_last(encoder, pooling.score)
-        ending = torch.zeros(len(score[0]), value[0].shape[1] // channels)
+        ending = torch.zeros(encoder.width, encoder.width // channels)
         ending[:, 0] = -_CLOSED
         self.register_buffer("value", value[0])  # (D, C M)
         self.register_buffer("value_bias", value[1])  # (D,)
         self.register_buffer("score", torch.cat([score[0], ending], dim=1))  # (D, (C + 1) M): what hears the ending, too
 
+    channels: int
     value: Tensor
     value_bias: Tensor
     score: Tensor
@@ -111,12 +110,13 @@ def _fold_unit(unit: ConvolutionUnit, filled: int, entry: bool = False, late: bo
     scale = norm.weight.double() * torch.rsqrt(norm.running_var.double() + norm.eps)
     weight = (unit.convolution.weight.double() * scale[:, None, None, None]).transpose(2, 3)  # (C', C, M, F)
     width, heard = weight.shape[:2]
+    bias = torch.zeros(filled)
+    bias[:width] = (norm.bias.double() - norm.running_mean.double() * scale).detach()
     folded = nn.Conv2d(2 if entry else filled, filled, 3, padding=1)
+    folded.bias = nn.Parameter(bias)
     with torch.no_grad():
         folded.weight.zero_()
-        folded.bias.zero_()
         folded.weight[:width, :heard] = weight
-        folded.bias[:width] = norm.bias.double() - norm.running_mean.double() * scale
         folded.weight[:width, heard, 1, 1] = -_CLOSED
         folded.weight[width, heard, 1, 0 if late else 1] = 1.0
     return folded
@@ -136,6 +136,7 @@ def _fold_last(encoder: Wav2Small, linear: nn.Linear) -> tuple[Tensor, Tensor]:
     weight, bias = linear.weight.detach().double(), linear.bias.detach().double()
     if encoder.last is not None:
         maps = weight.unflatten(1, (encoder.last.out_channels, -1))  # (D, C, M)
-        bias = bias + maps.sum(dim=2) @ encoder.last.bias.detach().double()
-        weight = torch.einsum("dcm,ci->dim", maps, encoder.last.weight.detach()[:, :, 0, 0].double()).flatten(1)
+        last = {name: value.double() for name, value in encoder.last.state_dict().items()}
+        bias = bias + maps.sum(dim=2) @ last["bias"]
+        weight = torch.einsum("dcm,ci->dim", maps, last["weight"][:, :, 0, 0]).flatten(1)
     return weight.float(), bias.float()

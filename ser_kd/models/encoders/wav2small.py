@@ -65,6 +65,7 @@ class Wav2Small(nn.Module):
                 remedy="the published size is input_width=26, channels=13, units_before=3, units_behind=4",
             )
         self.input_width = input_width
+        self.channels = channels
         self.width = channels * ((input_width + 1) // 2)
         self.before = nn.ModuleList(ConvolutionUnit(channels if number else 1, channels) for number in range(units_before))
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)

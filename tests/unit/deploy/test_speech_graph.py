@@ -132,3 +132,10 @@ def test_a_model_that_hears_or_answers_nothing_is_refused(missing):
     parts = {"frontend": Waveform(), "head": DimensionHead} | {missing: None}
     with pytest.raises(ConfigError, match=f"no {'front-end' if missing == 'frontend' else 'head'}"):
         SpeechGraph(SpeechModel(NormedEncoder(), **parts), FittedClip())
+
+
+@pytest.mark.parametrize(("n_fft", "form"), [(64, "convolution"), (128, "convolution"), (256, "factored")])
+def test_short_transforms_are_kernels_and_long_ones_factored(n_fft, form):
+    frontend = Mfcc(n_mfcc=5, n_mels=8, n_fft=n_fft, hop_samples=32)
+    prepared = prepare_for_export(SpeechModel(partial(TimNet, filters=3, blocks=1), frontend, head=LinearHead, classes=2))
+    assert prepared.frontend.log_mel.stft.form == form

@@ -98,3 +98,9 @@ def test_what_cannot_be_laid_out_is_refused(settings, text):
 def test_a_waveform_without_batch_axis_is_refused():
     with pytest.raises(ShapeError, match=r"2 axes \(batch, samples\)"):
         ConvolutionalStft()(torch.randn(1000))
+
+
+@pytest.mark.parametrize(("n_fft", "window_samples"), [(64, 64), (64, 40), (30, 20)])
+def test_the_kernels_of_a_file_are_those_of_training(n_fft, window_samples):
+    stft = ConvolutionalStft(n_fft, 16, window_samples, form="convolution")
+    torch.testing.assert_close(stft._describe_kernels(), stft.kernels, rtol=0, atol=5e-7)
