@@ -215,11 +215,16 @@ class MetricPanel(nn.Module):
             warnings.warn(f"Undefined metrics are NaN{rule} ({listed}).", UserWarning, stacklevel=2)
         return result
 
-    def list_names(self) -> list[str]:
-        """List the metrics there are whoever teaches, in the order in which they are computed."""
+    def list_names(self, has_teacher: bool = False) -> list[str]:
+        """List the metrics there are, with those of a teacher that answers with all that is judged."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a panel without a clip all is undefined
-            return list(MetricPanel(self.classes, self.group_values, self.dimension_metrics is not None).compute().values)
+            names = list(MetricPanel(self.classes, self.group_values, self.dimension_metrics is not None).compute().values)
+        if has_teacher and self.class_metrics is not None:
+            names += ["teacher_agreement", "teacher_divergence", *(f"teacher_{name}" for name in _SUMMARY)]
+        if has_teacher and self.dimension_metrics is not None:
+            names += [f"{kind}_ccc_{name}" for kind in ("teacher", "teacher_agreement") for name in (*DIMENSIONS, "mean")]
+        return names
 
     def reset(self) -> None:
         """Forget all clips."""

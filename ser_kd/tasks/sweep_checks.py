@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 from ser_kd.contracts.errors import ConfigError, SerKdError
 from ser_kd.contracts.suggestions import suggest
 from ser_kd.distill.distillation_module import DistillationModule
+from ser_kd.metrics.panel import MetricPanel
 from ser_kd.runtime.build import build
 from ser_kd.runtime.faults import join_names, raise_faults
 from ser_kd.sweeps.sweep_file import SweepFile
@@ -67,11 +67,8 @@ def _prepare(asked: SweepWords, config: DictConfig) -> tuple[TrainingRun, Distil
 
 def list_metrics(module: DistillationModule) -> list[str]:
     """List what the module will tell of a split, without the split's name."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nothing was judged yet: all is undefined
-        names = list(module.panels["validation"].compute().values)  # type: ignore[operator]
-    heard = ["teacher_agreement", "teacher_divergence", *(f"teacher_{name}" for name in ("ua", "wa", "f1_macro", "f1_weighted"))]
-    return [*names, *(heard if module.teacher is not None else [])]
+    panel: MetricPanel = module.panels["validation"]  # type: ignore[assignment]
+    return panel.list_names(has_teacher=module.teacher is not None)
 
 
 def _find_fault(words: Sequence[str], config: DictConfig) -> ConfigError | None:

@@ -239,8 +239,8 @@ def _check_monitor(monitor: str, module: DistillationModule, fold: ProtocolFold)
             remedy="leave monitor out",
         )
     panel: MetricPanel = module.panels[split]  # type: ignore[assignment]
-    names = panel.list_names()
-    if name not in names and not (name.startswith("teacher_") and module.teacher is not None):
+    names = panel.list_names(has_teacher=module.teacher is not None)
+    if name not in names:
         shown = [found for found in names if "=" not in found]
         raise ConfigError(
             f"The monitor '{monitor}' is no metric of this run.",
