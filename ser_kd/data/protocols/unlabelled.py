@@ -50,7 +50,7 @@ class UnlabelledSplit(EvaluationProtocol):
         }
         return self.seal([part], label_set)
 
-    def _list_unjudgeable(self, part: Mapping[str, Sequence[Utterance]]) -> tuple[str, ...]:
+    def list_unjudgeable(self, part: Mapping[str, Sequence[Utterance]]) -> tuple[str, ...]:
         return ("no clip has a label: figures are agreement with the teacher, not with anybody's judgement of the speech",)
 
     def _draw(self, utterances: Sequence[Utterance]) -> tuple[set[str], set[str]]:

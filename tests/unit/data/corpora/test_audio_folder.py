@@ -58,6 +58,9 @@ def test_speakers_are_held_out_by_a_hash_of_their_names(tmp_path: Path) -> None:
     assert sum(len(fold.split(split)) for split in ("train", "validation", "test")) == len(manifest.utterances)
     assert not set(fold.speakers("train")) & set(fold.speakers("validation") + fold.speakers("test"))
     assert UnlabelledSplit(0.2).folds(manifest, label_set)[0].fingerprint == fold.fingerprint
+    for targets in ("classes", "dimensions"):
+        (told,) = UnlabelledSplit(0.2, targets).folds(manifest, label_set)[0].warnings
+        assert "figures are agreement with the teacher" in told
     assert fold.speakers("test") != [f"talk{n}" for n in range(4)]
     (smaller,) = UnlabelledSplit(0.05).folds(manifest, label_set)
     assert set(smaller.speakers("test")) < set(fold.speakers("test"))
