@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from ser_kd.contracts.errors import DataError
 from ser_kd.reports.answers import Answers, Integers, list_seeds
@@ -157,6 +156,8 @@ def run_mcnemar(first: Answers, second: Answers) -> McNemarTest:
     only_first, only_second = int(np.sum(ours & ~theirs)), int(np.sum(theirs & ~ours))
     if only_first + only_second == 0:
         return McNemarTest(0, 0, 1.0, math.nan, "no clip that only one of the two answers rightly")
+    from scipy.stats import binomtest  # late: a report without a comparison does without its second of loading
+
     p_value = float(binomtest(only_first, only_first + only_second, 0.5).pvalue)
     return McNemarTest(only_first, only_second, p_value, only_first / only_second if only_second else math.inf)
 

@@ -190,7 +190,9 @@ def test_every_encoder_needs_no_download_at_a_small_scale(name: str, scale: str)
     width = 80 if "whisper" in name else 64 if "architecture" not in config.encoder else 1
     with torch.device("meta"):
         encoder = build(config.encoder)(input_width=width)
-    assert sum(parameter.numel() for parameter in encoder.parameters()) < {"base": 12_000_000, "tiny": 250_000}[scale]
+    assert (
+        sum(parameter.numel() for parameter in encoder.parameters()) < {"base": 12_000_000, "tiny": 600_000}[scale]
+    )  # MobileNets have no smaller published widths
     assert not getattr(encoder, "awaits_weights", False)
 
 

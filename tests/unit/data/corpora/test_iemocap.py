@@ -108,7 +108,7 @@ def test_lines_that_cannot_be_used_are_named(small: Path, old: str, new: str, to
     text = file.read_text().splitlines()
     text[2] = text[2].replace(old, new, 1) if old != ", " else text[2].replace(old, new)
     file.write_text("\n".join(text) + "\n")
-    with pytest.raises(DataError, match="1 lines of IEMOCAP's evaluations") as fault:
+    with pytest.raises(DataError, match=r"1 line(s)? of IEMOCAP's evaluations") as fault:
         Iemocap(small).read_manifest()
     assert fault.value.got.startswith(f"Session1/{EVALUATIONS}/{FIRST}.txt, line 3: ")
     assert told in fault.value.got
