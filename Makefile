@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# two processes of one thread share out the tests; AT_ONCE= runs them one by one
+AT_ONCE ?= -n 2 --dist worksteal
 export HF_HUB_OFFLINE ?= 1
 export WANDB_MODE ?= offline
 export TOKENIZERS_PARALLELISM ?= false
@@ -25,10 +27,10 @@ check: .venv ## style, types, import law
 	$(BIN)/lint-imports
 
 test: .venv ## fast tests (under 10 minutes on 2 cores)
-	$(BIN)/pytest -m 'not slow and not gpu and not browser'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow and not gpu and not browser' $(AT_ONCE)
 
 test-slow: .venv ## flows, notebooks, documented commands, two processes (under 30 minutes on 2 cores)
-	$(BIN)/pytest -m 'slow and not gpu and not browser' --durations=30
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'slow and not gpu and not browser' $(AT_ONCE) --durations=30
 
 bench: .venv ## side-by-side measurements: ratios, as a table in benchmarks/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/peers.txt

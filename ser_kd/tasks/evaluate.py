@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import ConfigError, LeakageError
 from ser_kd.data.manifest import describe_left_out
 from ser_kd.data.protocols.annotated_dimensions import describe_dimensions
@@ -17,7 +18,11 @@ from ser_kd.runtime import console
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
 
-SUMMARY = ("ua", "wa", "f1_macro", "f1_weighted", "calibration_error")
+SUMMARY = (
+    "ua", "wa", "f1_macro", "f1_weighted", "calibration_error", "ccc_mean",
+    *(f"{kind}_{name}" for kind in ("ccc", "pearson", "rmse") for name in DIMENSIONS),
+)  # fmt: skip
+"""Metrics that are shown, as far as a run has them."""
 
 
 def run(arguments: list[str]) -> int:
@@ -140,14 +145,15 @@ def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
     moved = {name: value for name, value in config.corpus.items() if value is not None}
     record, result = judge_again(Path(config.run), split, config.checkpoint, moved, config.paths.cache)
     rows = {}
-    for name in SUMMARY:
+    for name in (name for name in SUMMARY if name in result.values):
         recorded = record.metrics.get(f"{split}/{name}")
         then = "" if recorded is None or config.checkpoint != "best" else f"   (record: {recorded:.4f})"
-        rows[name] = f"{result.values[name]:.4f}{then}"
+        rows[name] = f"{_format(result.values[name])}{then}"
     console.heading(f"{record.experiment}, fold {record.protocol.fold}, seed {record.seed}: {split}, {config.checkpoint} checkpoint")
     console.table(rows)
     labels = record.protocol.classes
-    console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
+    if labels:
+        console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
 
 
 def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:

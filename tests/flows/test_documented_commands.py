@@ -88,7 +88,6 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
         "$MSP_PODCAST": str(msp_podcast),
         "my.csv": str(manifest_csv),
     }
-    places = {"$RAVDESS": str(ravdess), "$EMODB": str(emodb), "$IEMOCAP": str(iemocap), "my.csv": str(manifest_csv)}
     for name, save in (("dawn", save_wav2vec2), ("odyssey", save_odyssey)):
         save(workplace / f"documented_{name}")
         places[f"${name.upper()}"] = str(workplace / f"documented_{name}")
