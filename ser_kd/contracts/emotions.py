@@ -180,7 +180,7 @@ class DimensionRange:
         """Map a predicted value in [0, 1] back onto the range; one beyond counts as its nearest end.
 
         Example:
-            >>> DimensionRange(1, 7).restore(0.5), DimensionRange(1, 7).restore(1.1)
+            >>> DimensionRange(1.0, 7.0).restore(0.5), DimensionRange(1.0, 7.0).restore(1.1)
             (4.0, 7.0)
         """
         return min(max(self.low + scaled * (self.high - self.low), self.low), self.high)

@@ -62,7 +62,7 @@ def test_nothing_is_missed() -> None:
     found = {str(folder.relative_to(ROOT / "conf")): len(list(folder.glob("*.yaml"))) for folder in folders}
     assert found == GROUPS
     assert {path.stem for path in (ROOT / "conf").glob("*.yaml")} == TASKS
-    assert len(EXPERIMENTS) == 48
+    assert len(EXPERIMENTS) == 50
 
 
 @pytest.mark.parametrize("scale", ["paper", "base", "tiny"])

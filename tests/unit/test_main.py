@@ -110,7 +110,7 @@ def test_the_help_of_a_verb_names_groups_options_keys_and_an_example(words, caps
 def test_the_help_of_evaluate_says_whose_corpus_is_taken(capsys):
     assert command.main(["evaluate", "--help"]) == 0
     output = capsys.readouterr().out
-    assert "crema_d, demo, emodb, iemocap, manifest_csv, ravdess; follows the run" in output
+    assert "audio_folder, crema_d, demo, emodb, iemocap, manifest_csv, msp_podcast, ravdess; follows the run" in output
     assert "by_run" not in output
     assert "restrict=false" in output
 
