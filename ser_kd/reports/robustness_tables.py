@@ -30,6 +30,9 @@ _PUBLISHED = re.compile(r"robustness/ua_noise=(?P<noise>.+?)_(?:snr=(?P<ratio>-?
 _PAPER_RATIOS = (20.0, 15.0, 10.0, 5.0, 0.0)
 """Those over which papers average."""
 
+_MOST_PAIRED = 5
+"""Systems up to which a terminal shows all pairs; files always do."""
+
 
 def write_long(boards: Sequence[RobustnessBoard]) -> str:
     """Write one row per system and condition, pooled (fold and seed ``all``, with intervals by speaker), then one per run, as CSV."""
@@ -191,7 +194,8 @@ def render_summary(boards: Sequence[RobustnessBoard], width: int = 140) -> str:
     parts = []
     for board in boards:
         first = tabulate_systems(board, None if len(board.noises) != 1 else board.noises[0])
-        shown = [first, *(table for table in (tabulate_differences(board), tabulate_passing(board)) if table)]
+        pairs = tabulate_differences(board) if len(board.systems) <= _MOST_PAIRED else None
+        shown = [first, *(table for table in (pairs, tabulate_passing(board)) if table)]
         shown[-1] = replace(shown[-1], notes=(*shown[-1].notes, *board.notes))
         parts += [board.title, "", *(render_plain(table, width) for table in shown)]
     return "\n".join(parts)
