@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.functional.concordance import measure_concordance, measure_moments
-from ser_kd.losses.dimension_targets import Source, check_source, read_weights, take_dimensions
+from ser_kd.losses.dimension_targets import DimensionTerm, take_dimensions
 
 SMALLEST_DEVIATION = 1e-3
 """Targets of a batch that deviate less (of a scale from 0 to 1) count as constant: the slope of a CCC grows as one over it."""
 
 
-class Concordance(nn.Module):
+class Concordance(DimensionTerm):
     """The weighted mean over arousal, dominance and valence of 1 - CCC, each CCC taken over the whole batch.
 
     CCC = 2 cov / (var_x + var_y + (mean_x - mean_y)^2) with moments divided by n, as the metric has it. It is a property of the batch: its
@@ -39,18 +37,8 @@ class Concordance(nn.Module):
         Lin: A Concordance Correlation Coefficient to Evaluate Reproducibility, Biometrics 45, 1989.
     """
 
-    needs_targets = "dimensions"
-    needs_whole_batch = True
+    term = "concordance"
     minimum_batch = 2
-
-    def __init__(self, target: Source = "labels", teacher: str = "combined", weights: Sequence[float] | None = None) -> None:
-        super().__init__()
-        check_source(target, "concordance")
-        self.target: Source = target
-        self.needs_teacher = target == "teacher"
-        self.needs_labels = target == "labels"
-        self.teacher = teacher
-        self.weights = read_weights(weights, "concordance")
 
     def forward(self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None) -> Tensor:
         """Compute the loss of the batch.
@@ -67,7 +55,7 @@ class Concordance(nn.Module):
             ConfigError: If student or teacher has no dimensions, or there is no such teacher.
             ShapeError: If they are not of the same clips.
         """
-        prediction, target, mask = take_dimensions(student, batch, teacher, self.target, self.teacher, "concordance")
+        prediction, target, mask = take_dimensions(student, batch, teacher, self.target, self.teacher, self.term)
         found = measure_moments(target, target, mask)
         varies = (found.count >= 2) & (found.target_variance >= SMALLEST_DEVIATION**2)  # (3,)
         concordance = measure_concordance(measure_moments(prediction, target, mask & varies))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.functional.softening import raise_precision
-from ser_kd.losses.dimension_targets import Source, check_source, read_weights, take_dimensions
+from ser_kd.losses.dimension_targets import DimensionTerm, take_dimensions
 
 
-class DimensionError(nn.Module):
+class DimensionError(DimensionTerm):
     """sum m w (x - y)^2 / sum m w over clips and dimensions, m being 1 where annotated and w a dimension's weight.
 
     A batch without annotation gives zero, with a gradient of zero.
@@ -27,17 +25,8 @@ class DimensionError(nn.Module):
         ConfigError: If the target is unknown, or weights are not three numbers from 0.
     """
 
-    needs_targets = "dimensions"
+    term = "dimension_error"
     needs_whole_batch = True  # the divisor is the number of annotated values
-
-    def __init__(self, target: Source = "labels", teacher: str = "combined", weights: Sequence[float] | None = None) -> None:
-        super().__init__()
-        check_source(target, "dimension_error")
-        self.target: Source = target
-        self.needs_teacher = target == "teacher"
-        self.needs_labels = target == "labels"
-        self.teacher = teacher
-        self.weights = read_weights(weights, "dimension_error")
 
     def forward(self, student: Outputs, batch: SpeechBatch, teacher: TeacherAnswers | None) -> Tensor:
         """Compute the loss of the batch; arguments and errors are those of ``Concordance``.
@@ -45,7 +34,7 @@ class DimensionError(nn.Module):
         Returns:
             () at least float32, 0 or more.
         """
-        prediction, target, mask = take_dimensions(student, batch, teacher, self.target, self.teacher, "dimension_error")
+        prediction, target, mask = take_dimensions(student, batch, teacher, self.target, self.teacher, self.term)
         prediction, target = raise_precision(prediction), raise_precision(target)
         weights = torch.tensor(self.weights, dtype=prediction.dtype, device=prediction.device) * mask  # (B, 3)
         # the inner where keeps the NaN of a missing label out of the gradient

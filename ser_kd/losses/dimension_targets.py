@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.emotions import DIMENSIONS
@@ -17,6 +17,34 @@ from ser_kd.contracts.shapes import check_same_shape
 from ser_kd.losses.slots import listen
 
 Source = Literal["labels", "teacher"]
+
+
+class DimensionTerm(nn.Module):
+    """A term that learns arousal, dominance and valence: whom it follows, and how much each counts.
+
+    Args:
+        target: ``labels`` (masked where a clip is not annotated) or ``teacher``.
+        teacher: ``combined``, or the name of the member to listen to.
+        weights: Of arousal, dominance and valence; None is alike.
+
+    Raises:
+        ConfigError: If the target is unknown, or weights are not three numbers from 0.
+    """
+
+    term: str
+    """Its name in messages."""
+
+    needs_targets = "dimensions"
+    needs_whole_batch = True
+
+    def __init__(self, target: Source = "labels", teacher: str = "combined", weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        check_source(target, self.term)
+        self.target: Source = target
+        self.needs_teacher = target == "teacher"
+        self.needs_labels = target == "labels"
+        self.teacher = teacher
+        self.weights = read_weights(weights, self.term)
 
 
 def check_source(source: str, term: str) -> None:
