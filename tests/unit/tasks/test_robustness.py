@@ -18,7 +18,7 @@ from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.dataset import SpeechDataset
 from ser_kd.data.noise_corpora.synthetic import SyntheticNoise
 from ser_kd.runtime.recording import write_record
-from ser_kd.tasks import robustness
+from ser_kd.tasks import robustness, robustness_systems
 from ser_kd.tasks.noisy_clips import NoisyClips
 from ser_kd.tasks.robustness_systems import find_robustness_systems
 from tests.conftest import speech_like
@@ -86,6 +86,18 @@ def test_the_enhancement_stands_before_the_teacher(tmp_path: Path) -> None:
     assert [s.run.experiment for s in find_robustness_systems(names[1:], [], None, True)] == ["p/student"] * 4
     given = find_robustness_systems(names[:1], [], names[1], True)
     assert [s.run.experiment for s in given if s.is_enhanced] == ["p/student"] * 2
+
+
+def test_a_model_file_away_from_its_run_borrows_no_more_than_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_run(tmp_path, "p/a", noise={"corpus": "synthetic", "heard_types": ["engine"]})
+    told = SimpleNamespace(
+        output="probabilities", experiment="p/b", identity="b", seed=3, protocol_fingerprint="print", fold=0, teachers=["p/t"]
+    )
+    monkeypatch.setattr(robustness_systems, "read_model_metadata", lambda path: told)
+    run, file = find_robustness_systems([str(folder)], [str(tmp_path / "away" / "b.onnx")], None, False)
+    assert (file.is_borrowed, file.is_distilled, file.run.noise, file.run.experiment) == (True, True, {}, "p/b")
+    assert file.find_weights("best") == tmp_path / "away" / "b.onnx"
+    assert (run.is_borrowed, run.is_distilled, run.run.noise["corpus"]) == (False, False, "synthetic")
 
 
 @pytest.fixture
