@@ -8,8 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from ser_kd.deploy.graph_parts import BOUNDARY
-from ser_kd.deploy.live_tensors import list_reads
+from ser_kd.deploy.graph_parts import BOUNDARY, list_reads
 from ser_kd.deploy.measured_sessions import open_session, session_options
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 
@@ -44,3 +46,35 @@ def list_weighted_nodes(proto: onnx.ModelProto, smallest: int, operators: tuple[
 def weight_sizes(proto: onnx.ModelProto) -> dict[str, int]:
     """Give the elements of each constant by its name."""
     return {initializer.name: int(np.prod(initializer.dims, dtype=np.int64)) for initializer in proto.graph.initializer}
+
+
+def list_bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """List the graphs within a node: what a loop repeats, the branches of a choice."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        elif attribute.type == onnx.AttributeProto.GRAPHS:
+            yield from attribute.graphs
+
+
+def list_reads(node: onnx.NodeProto) -> Iterator[str]:
+    """List what a node reads, for loops and branches also what their bodies read of the graph around them."""
+    yield from filter(None, node.input)
+    for body in list_bodies(node):
+        own = {name for inner in body.node for name in inner.output} | {value.name for value in (*body.input, *body.initializer)}
+        yield from (name for inner in body.node for name in list_reads(inner) if name not in own)
+        yield from (output.name for output in body.output if output.name not in own)
+
+
+def settle_weights(proto: onnx.ModelProto) -> None:
+    """Move weights that only one body reads into it, in place: from outside a runtime does not lay them out for its fast kernels."""
+    graph = proto.graph
+    for node in graph.node:
+        for body in list_bodies(node):
+            others = {name for other in graph.node if other is not node for name in list_reads(other)}
+            others.update(node.input, (output.name for output in graph.output))
+            inside = {name for inner in body.node for name in list_reads(inner)} - others
+            moved = [initializer for initializer in graph.initializer if initializer.name in inside]
+            body.initializer.extend(moved)
+            for initializer in moved:
+                graph.initializer.remove(initializer)

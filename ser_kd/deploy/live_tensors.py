@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from ser_kd.deploy.graph_parts import list_bodies, list_reads
 from ser_kd.deploy.measured_sessions import open_session, session_options
 
 VIEWS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
@@ -27,12 +28,14 @@ class Step:
         reads: Tensors it reads.
         makes: Tensors it makes.
         is_view: Whether what it makes is what it reads first, under another shape.
+        inner_bytes: What a loop needs at the peak of one round, beside what it reads and makes.
     """
 
     name: str
     reads: tuple[str, ...]
     makes: tuple[str, ...]
     is_view: bool = False
+    inner_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ def find_live_peak(steps: Sequence[Step], sizes: Mapping[str, int], answers: Col
             if owner[name] == name:
                 alive.add(name)
                 total += sizes.get(name, 0)
-        if total > peak.size_bytes:
-            peak = LivePeak(total, step.name)
+        if total + step.inner_bytes > peak.size_bytes:
+            peak = LivePeak(total + step.inner_bytes, step.name)
         for name in ends.get(number, ()):
             if name in alive:
                 alive.remove(name)
@@ -106,7 +109,8 @@ def measure_live_tensors(path: Path, inputs: Mapping[str, NDArray]) -> LiveTenso
     """Measure what a model file keeps in memory for one input.
 
     The graph is taken as onnxruntime optimises it on this machine, run once with every intermediate tensor as an output for shapes and
-    types, and walked through node by node. What happens within loops and branches counts as their node's outputs.
+    types, and walked through node by node. Of a scan the first round is walked through likewise; what happens within other loops and
+    branches counts as their node's outputs.
 
     Args:
         path: Model file.
@@ -118,17 +122,28 @@ def measure_live_tensors(path: Path, inputs: Mapping[str, NDArray]) -> LiveTenso
         options.optimized_model_filepath = str(optimized)
         open_session(path, options)
         graph_file = onnx.load(str(optimized))
-    graph = graph_file.graph
-    sizes = _measure_sizes(graph_file, inputs)
-    steps = [
-        Step(f"{node.op_type} {node.name}".strip(), tuple(list_reads(node)), tuple(filter(None, node.output)), node.op_type in VIEWS)
-        for node in graph.node
-        if node.op_type != "Constant"
-    ]
-    return LiveTensors(find_live_peak(steps, sizes, [output.name for output in graph.output]), _measure_weights(graph), len(steps))
+    peak, nodes = _walk(graph_file, inputs)
+    return LiveTensors(peak, _measure_weights(graph_file.graph), nodes)
 
 
-def _measure_sizes(model: onnx.ModelProto, inputs: Mapping[str, NDArray]) -> dict[str, int]:
+def _walk(model: onnx.ModelProto, inputs: Mapping[str, NDArray]) -> tuple[LivePeak, int]:
+    """Run a graph and find its peak and how many nodes it has."""
+    made = _run_probed(model, inputs)
+    known = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in inputs.items()} | made
+    steps, nodes = [], 0
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            continue
+        inner = _walk_round(model, node, known) if node.op_type == "Scan" else None
+        nodes += 1 + (inner[1] if inner else 0)
+        reads, makes = tuple(list_reads(node)), tuple(filter(None, node.output))
+        steps.append(Step(f"{node.op_type} {node.name}".strip(), reads, makes, node.op_type in VIEWS, inner[0].size_bytes if inner else 0))
+    sizes = {name: value.tensor_size_in_bytes() for name, value in made.items() if value.is_tensor()}
+    return find_live_peak(steps, sizes, [output.name for output in model.graph.output]), nodes
+
+
+def _run_probed(model: onnx.ModelProto, inputs: Mapping[str, NDArray]) -> dict[str, onnxruntime.OrtValue]:
+    """Give all that the graph's nodes make for an input."""
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     answers = {output.name for output in model.graph.output}
@@ -140,32 +155,40 @@ def _measure_sizes(model: onnx.ModelProto, inputs: Mapping[str, NDArray]) -> dic
     session = open_session(probed.SerializeToString(), options)
     values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in inputs.items()}
     answered = session.run_with_ort_values(None, values)
-    names = [output.name for output in session.get_outputs()]
-    return {name: value.tensor_size_in_bytes() for name, value in zip(names, answered, strict=True) if value.is_tensor()}
+    return dict(zip([output.name for output in session.get_outputs()], answered, strict=True))
 
 
-def list_reads(node: onnx.NodeProto) -> Iterator[str]:
-    """List what a node reads, for loops and branches also what their bodies read of the graph around them."""
-    yield from filter(None, node.input)
-    for body in _bodies(node):
-        own = {name for inner in body.node for name in inner.output} | {value.name for value in (*body.input, *body.initializer)}
-        yield from (name for inner in body.node for name in list_reads(inner) if name not in own)
-        yield from (output.name for output in body.output if output.name not in own)
-
-
-def _bodies(node: onnx.NodeProto) -> Iterable[Any]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        elif attribute.type == onnx.AttributeProto.GRAPHS:
-            yield from attribute.graphs
+def _walk_round(model: onnx.ModelProto, node: onnx.NodeProto, known: Mapping[str, onnxruntime.OrtValue]) -> tuple[LivePeak, int] | None:
+    """Walk through the first round of a scan over its inputs' first axis; None where there is no round."""
+    (body,) = list_bodies(node)
+    scanned = next(attribute.i for attribute in node.attribute if attribute.name == "num_scan_inputs")
+    constants = {initializer.name: initializer for initializer in model.graph.initializer}
+    fed: dict[str, NDArray] = {}
+    for place, (name, heard) in enumerate(zip(node.input, body.input, strict=True)):
+        value = known[name].numpy() if name in known else onnx.numpy_helper.to_array(constants[name])
+        if place >= len(node.input) - scanned:
+            if not len(value):
+                return None
+            value = np.asarray(value[0])
+        fed[heard.name] = value
+    around = [name for name in list_reads(node) if name not in node.input]
+    fed |= {name: known[name].numpy() for name in around if name in known}
+    types = [
+        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in fed.items()
+    ]
+    weights = [*body.initializer, *(constants[name] for name in around if name in constants)]
+    graph = onnx.helper.make_graph(body.node, "round", types, body.output, weights)
+    alone = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version, functions=model.functions)
+    return _walk(alone, fed)
 
 
 def _measure_weights(graph: onnx.GraphProto) -> int:
     constants = [
         attribute.t for node in graph.node if node.op_type == "Constant" for attribute in node.attribute if attribute.name == "value"
     ]
-    return sum(_tensor_bytes(tensor) for tensor in [*graph.initializer, *constants])
+    inner = sum(_measure_weights(body) for node in graph.node for body in list_bodies(node))
+    return inner + sum(_tensor_bytes(tensor) for tensor in [*graph.initializer, *constants])
 
 
 def _tensor_bytes(tensor: onnx.TensorProto) -> int:

@@ -8,7 +8,7 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -16,12 +16,14 @@ import onnxscript.optimizer
 import torch
 from torch import Tensor
 
+from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.errors import ParityError
-from ser_kd.deploy.graph_parts import BOUNDARY
+from ser_kd.deploy.graph_parts import BOUNDARY, list_bodies, settle_weights
 from ser_kd.deploy.model_metadata import ModelMetadata
 from ser_kd.deploy.onnx_model import INPUTS
 from ser_kd.deploy.sparse_constants import shrink_sparse_constants
-from ser_kd.deploy.speech_graph import SpeechGraph
+from ser_kd.deploy.speech_graph import FittedClip, SpeechGraph, has_inference_forms
+from ser_kd.models.speech_model import SpeechModel
 from ser_kd.storage.atomic import replace_file
 
 OPSET = 20
@@ -80,14 +82,54 @@ def export_graph(graph: SpeechGraph, example_samples: int) -> ExportedGraph:
             ) from second
         exporter = f"torch {torch.__version__}, torch.onnx traced (with dynamo: {type(first).__name__}: {reason[0][:160]})"
     _tidy(proto)
+    settle_weights(proto)
     return ExportedGraph(proto, exporter, next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")))
 
 
+def export_precisions(
+    model: SpeechModel, clip: FittedClip, temperature: float, precisions: Iterable[str], example_samples: int
+) -> dict[str, ExportedGraph]:
+    """Export the float32 graph that each precision is made from: one for all, unless the model has a form of its own for some.
+
+    Args:
+        model: Trained.
+        clip: How clips are brought to length.
+        temperature: What the logits are divided by before the softmax.
+        precisions: Of fp32, int8 and fp16.
+        example_samples: T of the example it is traced with.
+
+    Returns:
+        Precision -> graph, in float32.
+
+    Raises:
+        ConfigError: If the model cannot answer from sound alone.
+        ParityError: If no exporter can take it.
+    """
+    if has_inference_forms(model):
+        return {one: export_graph(SpeechGraph(model, clip, temperature, one), example_samples) for one in precisions}
+    return dict.fromkeys(precisions, export_graph(SpeechGraph(model, clip, temperature), example_samples))
+
+
 def make_example(graph: SpeechGraph, samples: int) -> tuple[Tensor, Tensor]:
-    """Make three clips of different lengths: no size of 1, which an exporter takes for a constant."""
+    """Make three clips of different lengths: no size of 1, which an exporter takes for a constant.
+
+    They are longer than ``samples`` where the encoder asks for more frames (``example_frames``) and clips may be longer.
+    """
     generator = torch.Generator().manual_seed(0)
-    waveform = 0.05 * torch.randn(3, samples, generator=generator)
-    return waveform, torch.tensor([samples, (3 * samples) // 4, samples // 2])
+    wanted = getattr(graph.model.encoder, "example_frames", 0)
+    while True:
+        waveform = 0.05 * torch.randn(3, samples, generator=generator)
+        lengths = torch.tensor([samples, (3 * samples) // 4, samples // 2])
+        if not wanted or graph.clip(waveform, lengths)[0].shape[1] < samples or _count_frames(graph, waveform, lengths) >= wanted:
+            return waveform, lengths
+        samples *= 2
+
+
+def _count_frames(graph: SpeechGraph, waveform: Tensor, lengths: Tensor) -> int:
+    fitted, kept = graph.clip(waveform, lengths)
+    with torch.no_grad():
+        frames = graph.model.extract(ModelInput(fitted, kept)).frames
+    return 0 if frames is None else frames.shape[1]
 
 
 def write_model(proto: onnx.ModelProto, metadata: ModelMetadata, path: Path) -> None:
@@ -171,20 +213,21 @@ def _tidy(proto: onnx.ModelProto) -> None:
     del proto.graph.output[:]
     proto.graph.output.extend(kept)
     proto.graph.value_info.extend(inner)
-    for owner in [
-        proto.graph,
-        *proto.graph.node,
-        *proto.graph.input,
-        *proto.graph.output,
-        *proto.graph.value_info,
-        *proto.graph.initializer,
-    ]:
-        if hasattr(owner, "metadata_props"):
-            del owner.metadata_props[:]
-        owner.doc_string = ""
+    _forget_source(proto.graph)
     proto.graph.name = "ser_kd"
     proto.producer_name = "ser_kd"
     del proto.functions[:]
+
+
+def _forget_source(graph: onnx.GraphProto) -> None:
+    """Take source lines out of a graph and of the bodies of its loops and branches."""
+    for owner in [graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]:
+        if hasattr(owner, "metadata_props"):
+            del owner.metadata_props[:]
+        owner.doc_string = ""
+    for node in graph.node:
+        for body in list_bodies(node):
+            _forget_source(body)
 
 
 @contextlib.contextmanager

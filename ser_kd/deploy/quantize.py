@@ -18,6 +18,7 @@ from onnx import helper
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.deploy.graph_parts import BOUNDARY, list_network_nodes, list_weighted_nodes, weight_sizes
+from ser_kd.deploy.rounded_masks import round_before_masking
 
 Method = Literal["static", "dynamic"]
 
@@ -97,7 +98,7 @@ def quantize_statically(proto: onnx.ModelProto, clips: Iterable[Mapping[str, np.
     from onnxruntime import quantization  # late: it takes most of a second
 
     isolated = _isolate_inputs(proto)
-    named = [node.name for node in _list_layers(isolated)]
+    named = [node.name for node in [*_list_layers(isolated), *_list_rectifiers(isolated)]]
     _check_anything(named, f"behind the front-end a convolution of {SMALLEST_CONVOLUTION} weights or a product of {SMALLEST_PRODUCT:,}")
     fed = list(clips)
     if not fed:
@@ -119,7 +120,9 @@ def quantize_statically(proto: onnx.ModelProto, clips: Iterable[Mapping[str, np.
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.MinMax,
         )  # fmt: skip
-        return onnx.load(made)
+        rounded = onnx.load(made)
+    round_before_masking(rounded)
+    return rounded
 
 
 def quantize_dynamically(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -202,7 +205,18 @@ def _cut_network(proto: onnx.ModelProto, network: list[onnx.NodeProto]) -> onnx.
 
 def _list_layers(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
     """List the layers that static quantisation takes."""
-    return [*list_weighted_nodes(proto, SMALLEST_CONVOLUTION, ("Conv",)), *list_weighted_nodes(proto, SMALLEST_PRODUCT, PRODUCTS)]
+    return [*_list_convolutions(proto), *list_weighted_nodes(proto, SMALLEST_PRODUCT, PRODUCTS)]
+
+
+def _list_convolutions(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    return list_weighted_nodes(proto, SMALLEST_CONVOLUTION, ("Conv",))
+
+
+def _list_rectifiers(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """List each ReLU that alone hears a quantised convolution: it is rounded as one with it, and nothing below zero takes up its range."""
+    answers = {node.output[0] for node in _list_convolutions(proto)}
+    readers = Counter(name for node in proto.graph.node for name in node.input)
+    return [node for node in proto.graph.node if node.op_type == "Relu" and node.input[0] in answers and readers[node.input[0]] == 1]
 
 
 def _isolate_inputs(proto: onnx.ModelProto) -> onnx.ModelProto:

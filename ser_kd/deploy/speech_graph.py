@@ -12,14 +12,20 @@ from torch.nn.utils import parametrize
 from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.shapes import check_rank
-from ser_kd.deploy.lean_wav2small import make_lean
+from ser_kd.deploy.filled_wav2small import FilledWav2Small
+from ser_kd.deploy.lean_wav2small import LeanWav2Small
 from ser_kd.frontends.convolutional_stft import ConvolutionalStft
+from ser_kd.models.encoders.wav2small import Wav2Small
+from ser_kd.models.pooling import ChannelAttentionPooling
 from ser_kd.models.speech_model import SpeechModel
 
 LARGEST_KERNELS = 128
 """Samples of a Fourier transform up to which kernels are faster than the factored form."""
 
 Padding = Literal["masked", "center", "right", "tile"]
+
+INFERENCE_FORMS = {"fp32": LeanWav2Small, "int8": FilledWav2Small}
+"""Precision -> what stands for a Wav2Small and its pooling in the graph that it is made from; other precisions take the plain form."""
 
 
 class FittedClip(nn.Module):
@@ -92,14 +98,14 @@ class SpeechGraph(nn.Module):
         model: Trained.
         clip: How clips are brought to length.
         temperature: What the logits are divided by before the softmax.
-        lean: Whether parts that have a form of their own for inference in float32 take it; int8 and fp16 are made from the plain form,
-            whose weights are all of one size.
+        precision: What the graph is made for, fp32, int8 or fp16: parts that have a form of their own for it take it. None leaves all parts
+            as they were trained.
 
     Raises:
         ConfigError: If the model cannot answer from sound alone.
     """
 
-    def __init__(self, model: SpeechModel, clip: FittedClip, temperature: float = 1.0, lean: bool = True) -> None:
+    def __init__(self, model: SpeechModel, clip: FittedClip, temperature: float = 1.0, precision: str | None = "fp32") -> None:
         super().__init__()
         if model.frontend is None or model.head is None:
             raise ConfigError(
@@ -110,7 +116,7 @@ class SpeechGraph(nn.Module):
             )
         self.clip = clip
         self.model = prepare_for_export(model)
-        self.is_lean = lean and make_lean(self.model)
+        use_inference_form(self.model, precision)
         self.temperature = temperature
 
     def forward(self, waveform: Tensor, length: Tensor) -> dict[str, Tensor]:
@@ -142,6 +148,23 @@ class SpeechGraph(nn.Module):
         frame_lengths = None if features.lengths is lengths else features.lengths
         inner = {"embedding": outputs.embedding, "features": features.frames, "feature_lengths": frame_lengths}
         return answer | {name: tensor for name, tensor in inner.items() if tensor is not None}
+
+
+def has_inference_forms(model: SpeechModel) -> bool:
+    """Whether graphs of this model differ from precision to precision."""
+    return isinstance(model.encoder, Wav2Small) and isinstance(model.pooling, ChannelAttentionPooling)
+
+
+def use_inference_form(model: SpeechModel, precision: str | None) -> None:
+    """Put parts that have a form of their own for a precision in the place of the trained ones.
+
+    Args:
+        model: In evaluation mode; changed in place.
+        precision: fp32, int8 or fp16; None changes nothing.
+    """
+    form = INFERENCE_FORMS.get(precision or "")
+    if form is not None and isinstance(model.encoder, Wav2Small) and isinstance(model.pooling, ChannelAttentionPooling):
+        model.encoder, model.pooling = form(model.encoder, model.pooling).eval().requires_grad_(False), None
 
 
 def prepare_for_export(model: SpeechModel) -> SpeechModel:

@@ -17,7 +17,7 @@ from ser_kd.contracts.export_record import BENCHMARK, CARD, SIGN_OFF, SIGN_OFF_P
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.deploy.model_metadata import PRECISIONS, ModelMetadata
-from ser_kd.deploy.onnx_export import ExportedGraph, export_graph, write_model
+from ser_kd.deploy.onnx_export import ExportedGraph, export_precisions, write_model
 from ser_kd.deploy.onnx_model import OnnxModel, pad_clips
 from ser_kd.deploy.parity import JudgedClips, compare_with_torch, judge_answers, make_gates
 from ser_kd.deploy.quantize import ConvertedGraph, Method, convert_graph
@@ -107,12 +107,10 @@ def export_run(request: ExportRequest) -> ExportRecord:
     _check_own_score(run_record, record, clips)
     if run_record.protocol.targets == "both":
         record.notes.append("the files answer with classes: arousal, dominance and valence of this run are not exported")
-    graph = SpeechGraph(model, FittedClip(*data.evaluation_length), temperature)
+    graph = SpeechGraph(model, FittedClip(*data.evaluation_length), temperature, precision=None)  # what files are compared with
     console.note("exporting")
-    exported = export_graph(graph, window)
-    others = exported  # what int8 and fp16 are made from
-    if graph.is_lean and set(request.precisions) != {"fp32"}:
-        others = export_graph(SpeechGraph(model, graph.clip, temperature, lean=False), window)
+    exported = export_precisions(model, graph.clip, temperature, request.precisions, window)
+    first = exported[request.precisions[0]]
     metadata = ModelMetadata(
         output="probabilities" if clips.classes else "dimensions",
         labels=list(clips.classes),
@@ -134,16 +132,17 @@ def export_run(request: ExportRequest) -> ExportRecord:
         checkpoint=request.checkpoint,
         teachers=list(dict.fromkeys(teacher.experiment or teacher.name for teacher in run_record.teachers)),
         licences=_list_licences(model, data, run_record, request),
-        exporter=exported.exporter,
-        opset=exported.opset,
+        exporter=first.exporter,
+        opset=first.opset,
         ser_kd=__version__,
     )
     record.metadata = {name: value for name, value in asdict(metadata).items() if name != "precision"}
     made = {}
     for precision in request.precisions:  # whatever cannot be made is told before anything is written
-        file = ExportedFile(precision, f"model_{precision}.onnx", 0, exported.exporter, exported.opset, "", len(clips))
+        graph_made = exported[precision]
+        file = ExportedFile(precision, f"model_{precision}.onnx", 0, graph_made.exporter, graph_made.opset, "", len(clips))
         record.files.append(file)
-        made[file.file] = _convert(precision, exported if precision == "fp32" else others, data, request, file)
+        made[file.file] = _convert(precision, exported[precision], data, request, file)
     _remove_earlier(request.out)
     for file in record.files:
         console.note(f"making {file.file}")

@@ -1,4 +1,4 @@
-"""Wav2Small as it ships: float32 in its lean form, int8 of at most 120,000 bytes from its plain one."""
+"""Wav2Small as it ships: float32 in pieces of a second, int8 of at most 120,000 bytes with filled channels."""
 
 import numpy as np
 import onnx
@@ -65,10 +65,16 @@ def test_both_files_answer_as_the_model_does_whole_clips_and_ragged_ones(exporte
 def test_int8_is_at_most_120_kilobytes_and_its_convolutions_are_int8(exported):
     _, files = exported
     assert files["int8"].stat().st_size <= 120_000
-    rounded = [constant.name for constant in onnx.load(str(files["int8"])).graph.initializer if constant.data_type == onnx.TensorProto.INT8]
-    assert sum("convolution" in name for name in rounded) >= 6
+    graph = onnx.load(str(files["int8"])).graph
+    rounded = [constant for constant in graph.initializer if constant.data_type == onnx.TensorProto.INT8]
+    assert sum(list(constant.dims) == [16, 16, 3, 3] for constant in rounded) == 6
+    # masks are minima of rounded values: but for the first convolution's, none is multiplied
+    assert sum(node.op_type == "Min" for node in graph.node) == 7
 
 
 def test_live_tensors_of_five_seconds_are_at_most_9_megabytes(exported):
     _, files = exported
-    assert measure_live_tensors(files["fp32"], make_waveform(SAMPLES)).peak.size_bytes <= 9_000_000
+    assert measure_live_tensors(files["int8"], make_waveform(SAMPLES)).peak.size_bytes <= 9_000_000
+    live = {seconds: measure_live_tensors(files["fp32"], make_waveform(16_000 * seconds)).peak.size_bytes for seconds in (5, 20)}
+    assert live[5] <= 3_000_000
+    assert live[20] < 4 * live[5]  # what grows is the waveform and its features
