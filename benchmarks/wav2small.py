@@ -62,7 +62,8 @@ def write_files(folder: Path) -> dict[str, Path]:
             module.form = "factored"
     plain = export_graph(SpeechGraph(model, FittedClip(), precision=None), SAMPLES).proto
     whole = SpeechGraph(model, FittedClip(), precision=None)
-    whole.model.encoder, whole.model.pooling = LeanWav2Small(whole.model.encoder, whole.model.pooling, SAMPLES // 64).eval(), None
+    form = LeanWav2Small(whole.model.encoder, whole.model.pooling, piece_tokens=SAMPLES // 64)
+    whole.model.encoder, whole.model.pooling = form.eval().requires_grad_(False), None
     filled = export_graph(SpeechGraph(model, FittedClip(), precision="int8"), SAMPLES).proto
     noise = [make_waveform(SAMPLES, seed) for seed in range(4)]
     made = {

@@ -68,7 +68,11 @@ def test_where_time_is_cut_changes_nothing(piece_tokens, units_before):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("clip", [FittedClip(), FittedClip(8_000), FittedClip(8_000, "right"), FittedClip(40_000, "tile")], ids=["any", "masked", "right", "tile"])
+@pytest.mark.parametrize(
+    "clip",
+    [FittedClip(), FittedClip(8_000), FittedClip(8_000, "right"), FittedClip(40_000, "tile")],
+    ids=["any", "masked", "right", "tile"],
+)
 def test_the_file_answers_the_same_for_any_number_of_pieces(clip):
     """An example of less than a second, and of a fixed length, must not fix how many pieces there are."""
     model = make_model(True)
