@@ -20,6 +20,9 @@ from ser_kd.functional.masking import clear_padding, lengths_to_mask
 POWER_FLOOR = 1e-10
 """Smallest mel power, -100 dB."""
 
+LOWEST_VARIANCE = 1e-12
+"""A clip of -120 dB: anything louder is brought to variance 1."""
+
 
 class LogMel(nn.Module):
     """Mel spectrogram in decibels, 10 log10(max(power, 1e-10)).
@@ -42,7 +45,8 @@ class LogMel(nn.Module):
         mel_scale: "slaney" or "htk".
         mel_norm: "slaney" divides each triangle by its width; None leaves a peak of 1.
         top_db: Dynamic range kept below the clip's maximum; None keeps all.
-        normalize_waveform: Whether each clip is first brought to mean 0 and variance 1.
+        normalize_waveform: Whether each clip is first brought to mean 0 and variance 1, quiet ones too: nothing is added to the variance, as
+            published forms do, for that lets quiet recordings sound quieter.
         form: "fft"; "convolution" or "factored" for export.
 
     Raises:
@@ -95,8 +99,11 @@ class LogMel(nn.Module):
     def forward(self, inputs: ModelInput) -> Features:
         lengths = inputs.lengths
         with full_precision(inputs.waveforms):
-            prepare = normalize_waveforms if self.normalize_waveform else clear_padding
-            mel_power = self.stft.project(prepare(inputs.waveforms.float(), lengths), lengths, self.filters)  # (B, F, M)
+            waveforms = inputs.waveforms.float()
+            heard = (
+                normalize_waveforms(waveforms, lengths, LOWEST_VARIANCE) if self.normalize_waveform else clear_padding(waveforms, lengths)
+            )
+            mel_power = self.stft.project(heard, lengths, self.filters)  # (B, F, M)
             decibels = 10.0 * torch.log10(mel_power.clamp_min(POWER_FLOOR))
             frame_lengths = None if lengths is None else self.stft.frame_lengths(lengths)
             if self.top_db is not None:

@@ -57,6 +57,16 @@ def test_a_normalised_waveform_forgets_gain_and_offset(make_voice, make_inputs):
     torch.testing.assert_close(first, second, rtol=0, atol=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank")
+@pytest.mark.parametrize("gain", [0.05, 20.0])
+def test_a_quiet_clip_is_heard_at_the_same_loudness_too(gain, make_inputs):
+    """-37 dB at first, -63 with the smaller gain, where 1e-7 added to the variance would take 0.8 dB."""
+    frontend = LogMel(n_mels=26, n_fft=64, hop_samples=32, center=False, top_db=None, normalize_waveform=True)
+    quiet = 0.014 * torch.randn(3200, generator=torch.Generator().manual_seed(0))
+    first, second = frontend(make_inputs(quiet)).frames, frontend(make_inputs(gain * quiet)).frames
+    torch.testing.assert_close(first, second, rtol=0, atol=2e-3)
+
+
 def test_all_samples_are_valid_where_no_lengths_are_given(make_voice, make_inputs):
     inputs = make_inputs(make_voice(3000))
     features = LogMel()(ModelInput(inputs.waveforms, None))
