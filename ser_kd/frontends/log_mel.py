@@ -45,8 +45,8 @@ class LogMel(nn.Module):
         mel_scale: "slaney" or "htk".
         mel_norm: "slaney" divides each triangle by its width; None leaves a peak of 1.
         top_db: Dynamic range kept below the clip's maximum; None keeps all.
-        normalize_waveform: Whether each clip is first brought to mean 0 and variance 1, quiet ones too: nothing is added to the variance, as
-            published forms do, for that lets quiet recordings sound quieter.
+        normalize_waveform: Whether each clip is first brought to mean 0 and variance 1, quiet ones too: nothing is added to the variance,
+            as published forms do, for that lets quiet recordings sound quieter.
         form: "fft"; "convolution" or "factored" for export.
 
     Raises:
