@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import onnx
 import pytest
 
 from ser_kd.contracts.records import RunRecord
@@ -89,3 +90,11 @@ def test_an_exported_file_hears_what_its_run_hears(ser_kd, folders, workplace: P
     records = [json.loads(next(folder.glob("robustness/*.json")).read_text()) for folder in (student, file.parent)]
     own, exported = ({c["noise"]: c["answers"] for c in record["conditions"]} for record in records)
     assert exported == {name: own[name] for name in exported}
+    assert "made again" not in errors
+
+    replaced = onnx.load(str(file))
+    replaced.doc_string = "another model under the same name"
+    onnx.save(replaced, str(file))
+    code, _, errors = ser_kd(*words)
+    assert code == 0, errors
+    assert errors.count("of another model and is made again") == 1
