@@ -115,7 +115,8 @@ class SpeechCollation:
             keys=keys,
             texts=[u.text for u in utterances] if any(u.text is not None for u in utterances) else None,
             features={
-                name: _stack([clip.features[name].cut(*part) for clip, part in zip(clips, parts, strict=True)]) for name in clips[0].features
+                name: _stack([clip.features[name].cut(*part) for clip, part in zip(clips, parts, strict=True)])
+                for name in clips[0].features
             },
             classes=torch.tensor([clip.class_index for clip in clips], dtype=torch.int64) if has_classes else None,
             dimensions=dimensions if has_dimensions else None,

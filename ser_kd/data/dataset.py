@@ -89,8 +89,8 @@ class SpeechDataset(Dataset[SpeechClip]):
             self.class_indices[number],
             torch.tensor(dimensions, dtype=torch.float32),
             clip_key(self.seed, epoch, utterance.id),
-            *shared,
-            features=self.features.read(utterance.id),
+            shared[0] if shared else None,
+            self.features.read(utterance.id),
         )
 
     def class_counts(self, classes: int) -> list[int]:

@@ -92,5 +92,10 @@ def _extract(extractor: FeatureExtractor, samples: np.ndarray, sample_rate_hz: i
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # a parent that was killed tells nobody
+
+    threading.Thread(target=follow, daemon=True).start()

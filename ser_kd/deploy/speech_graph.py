@@ -14,6 +14,7 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.shapes import check_rank
 from ser_kd.deploy.lean_wav2small import make_lean
 from ser_kd.frontends.convolutional_stft import ConvolutionalStft
+from ser_kd.models.named_features import check_hears_waveform
 from ser_kd.models.speech_model import SpeechModel
 
 LARGEST_KERNELS = 128
@@ -108,6 +109,7 @@ class SpeechGraph(nn.Module):
                 got="no front-end" if model.frontend is None else "no head",
                 remedy="export the student; teachers of text stay where they are",
             )
+        check_hears_waveform(model, "exported", "export the student that it teaches")
         self.clip = clip
         self.model = prepare_for_export(model)
         self.is_lean = lean and make_lean(self.model)

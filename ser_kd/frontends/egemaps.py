@@ -56,9 +56,7 @@ class Egemaps:
 
     def __init__(self, level: Level = "lld") -> None:
         if level not in get_args(Level):
-            raise ConfigError(
-                "Unknown level of eGeMAPS.", expected="lld or functionals", got=str(level), remedy="set level to one of them"
-            )
+            raise ConfigError("Unknown level of eGeMAPS.", expected="lld or functionals", got=str(level), remedy="set level to one of them")
         self.level: Level = level
         self.width = 25 if level == "lld" else 88
         self.hop_s = HOP_S if level == "lld" else None

@@ -55,7 +55,8 @@ class _Answers(nn.Module):
 
 
 class LinearHead(_Answers):
-    """Dropout (and ReLU before it, if wanted), then one linear layer to the logits, to arousal, dominance and valence (without squashing), or one to each.
+    """Dropout (and ReLU before it, if wanted), then a linear layer to the logits, to arousal, dominance and valence (without squashing), or
+    one to each.
 
     Args:
         width: Width of the embedding.

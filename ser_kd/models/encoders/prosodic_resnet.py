@@ -55,4 +55,6 @@ class ProsodicResnet(SpectrogramResnet):
             ShapeError: If they have another width.
         """
         encoded = super().forward(features)
+        if encoded.frames is None:  # the network below always has frames; told to the type checker
+            raise RuntimeError("there are no frames to average")
         return replace(encoded, embedding=self.embedding(masked_mean(encoded.frames, encoded.frame_mask)))
