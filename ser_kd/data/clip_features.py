@@ -68,7 +68,7 @@ class ClipFeatures:
 
     Args:
         extractors: Name -> what computes the feature.
-        workers: Processes that extract; None is one for each processor, 0 none beside this one.
+        workers: Processes that extract; None is one for each processor. Up to 1, and where clips are few, this process does it itself.
     """
 
     def __init__(self, extractors: Mapping[str, FeatureExtractor] | None = None, workers: int | None = None) -> None:

@@ -19,12 +19,12 @@ from ser_kd.contracts.errors import DataError
 if TYPE_CHECKING:  # it imports torch, which would take workers seconds
     from ser_kd.contracts.interfaces import FeatureExtractor
 
-CLIPS_PER_WORKER = 16
+CLIPS_PER_WORKER = 64
 """Fewer are done before another process has started."""
 
 
 def choose_workers(wanted: int | None, clips: int) -> int:
-    """Give how many processes extract; 0 is this process alone.
+    """Give how many processes extract beside this one; 0 is this process alone, which one worker would only stand in for.
 
     Args:
         wanted: As configured; None is one for each processor this process may use.
@@ -33,7 +33,8 @@ def choose_workers(wanted: int | None, clips: int) -> int:
     if multiprocessing.current_process().daemon:  # may have no children
         return 0
     most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(most if wanted is None else wanted, clips // CLIPS_PER_WORKER)
+    chosen = min(most if wanted is None else wanted, clips // CLIPS_PER_WORKER)
+    return chosen if chosen > 1 else 0
 
 
 def extract_clips(

@@ -145,9 +145,9 @@ def test_two_worker_processes_give_what_one_gives(tmp_path: Path, clips: list[Ut
 
 
 def test_few_clips_need_no_worker() -> None:
-    assert [choose_workers(3, clips) for clips in (0, 15, 16, 40, 1000)] == [0, 0, 1, 2, 3]
-    assert choose_workers(0, 1000) == 0
-    assert choose_workers(None, 10**6) >= 1
+    assert [choose_workers(3, clips) for clips in (0, 127, 128, 191, 192, 1000)] == [0, 0, 2, 2, 3, 3]
+    assert choose_workers(0, 1000) == choose_workers(1, 1000) == 0
+    assert choose_workers(None, 10**6) != 1
 
 
 @pytest.mark.parametrize(
