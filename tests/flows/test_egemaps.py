@@ -19,7 +19,14 @@ pytestmark = pytest.mark.slow
 
 WORDS = ["corpus=demo", *SMALL]
 TEACHER = ["experiments=emodistill/teacher_prosodic", *WORDS, "experiment=egemaps/teacher"]
-STUDENT = ["student=timnet_39", "objective=ce_kl", "teacher=finished_run", "teacher.experiment=egemaps/teacher", *WORDS, "trainer.max_epochs=1"]
+STUDENT = [
+    "student=timnet_39",
+    "objective=ce_kl",
+    "teacher=finished_run",
+    "teacher.experiment=egemaps/teacher",
+    *WORDS,
+    "trainer.max_epochs=1",
+]
 
 
 @pytest.fixture
