@@ -50,7 +50,7 @@ def test_the_state_goes_round_and_other_widths_are_refused(make_features):
     other.load_state_dict(one.state_dict())
     features = make_features([30], 25)
     assert torch.equal(one(features).embedding, other(features).embedding)
-    with pytest.raises(ShapeError, match="ProsodicResnet|another width"):
+    with pytest.raises(ShapeError, match="another width"):
         one(make_features([30], 24))
 
 
