@@ -14,7 +14,7 @@ help: ## show this list
 .venv: pyproject.toml constraints.txt ## set up: a virtual environment with pinned packages
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,demo,opensmile,dev]'
 	@touch .venv
 
 demo: .venv ## the whole story on a synthesised corpus: teacher, student, distilled student, report

@@ -15,6 +15,7 @@ NAMES = (
     "augmentation",
     "snr_mixing",
     "mfcc",
+    "egemaps",
     "timnet",
     "relational",
     "teacher_cache",

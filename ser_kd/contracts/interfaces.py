@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
 from ser_kd.contracts.batch import ModelInput, SpeechBatch
@@ -158,6 +159,35 @@ class Fittable(Protocol):
     def update_fit(self, inputs: ModelInput) -> None: ...
 
     def end_fit(self) -> None: ...
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """Computes a named feature of a clip from its samples, outside of any model and once for all epochs.
+
+    ``width`` is D of its frames and ``hop_s`` the seconds from one to the next: frame i begins i hops after the clip's beginning; None is
+    one frame for the whole clip. ``identity`` is plain data that says what the frames depend on beside the samples: frames of another
+    identity are never read from a cache. ``notice`` is what a user must know, a licence say; empty for nothing. It goes to worker
+    processes, so it has to be picklable. ``extract`` takes (T,) float32 and gives (F, D) float32; it raises ``DataError`` for a clip
+    that has no such feature.
+    """
+
+    width: int
+    hop_s: float | None
+    notice: str
+
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
+
+    def extract(self, samples: np.ndarray, sample_rate_hz: int) -> np.ndarray: ...
+
+
+@runtime_checkable
+class FeatureHearing(Protocol):
+    """A part that hears a named feature of the batch instead of the waveform."""
+
+    @property
+    def feature_name(self) -> str: ...
 
 
 @runtime_checkable

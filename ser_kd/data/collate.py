@@ -47,6 +47,9 @@ class SpeechCollation:
     count as signal, as published systems with a fixed input length do (000: 84,351 samples). ``tile``: a shorter clip is repeated from
     its beginning until ``clip_samples`` are full, so that a fixed length holds nothing but speech.
 
+    Named features follow the crop: their frames are those of the part that is heard (``NamedFrames.cut``). What fills a batch never
+    becomes a frame: whatever the padding, zeros stand behind each clip's own frames and their lengths say where these end.
+
     Args:
         clip_samples: Longest clip, in samples; longer ones are cropped. None keeps every clip whole (``masked`` only).
         padding: See above.
@@ -85,7 +88,8 @@ class SpeechCollation:
 
     def __call__(self, clips: Sequence[SpeechClip]) -> SpeechBatch:
         keys = torch.tensor([clip.key for clip in clips], dtype=torch.int64)
-        cropped = [self._crop(clip.waveform, key) for clip, key in zip(clips, keys, strict=True)]
+        parts = [self._choose_part(len(clip.waveform), key) for clip, key in zip(clips, keys, strict=True)]
+        cropped = [clip.waveform[start : start + count] for clip, (start, count) in zip(clips, parts, strict=True)]
         fixed = self.padding != "masked"
         shared = clips[0].shared
         longest = max([len(w) for w in cropped] if shared is None else [shared.longest])
@@ -110,6 +114,10 @@ class SpeechCollation:
             lengths=lengths,
             keys=keys,
             texts=[u.text for u in utterances] if any(u.text is not None for u in utterances) else None,
+            features={
+                name: _stack([clip.features[name].cut(*part) for clip, part in zip(clips, parts, strict=True)])
+                for name in clips[0].features
+            },
             classes=torch.tensor([clip.class_index for clip in clips], dtype=torch.int64) if has_classes else None,
             dimensions=dimensions if has_dimensions else None,
             dimension_mask=~dimensions.isnan() if has_dimensions else None,
@@ -118,11 +126,21 @@ class SpeechCollation:
             global_size=None if shared is None else shared.clips,
         )
 
-    def _crop(self, waveform: Tensor, key: Tensor) -> Tensor:
-        excess = len(waveform) - self.clip_samples if self.clip_samples else 0
+    def _choose_part(self, samples: int, key: Tensor) -> tuple[int, int]:
+        """Give the first sample of what is heard of a clip, and how many."""
+        excess = samples - self.clip_samples if self.clip_samples else 0
         if excess <= 0:
-            return waveform
+            return 0, samples
         start = excess // 2
         if self.random_crop:
             start = int(draw_uniform(derive_keys(key[None], "crop"), 1).item() * (excess + 1))
-        return waveform[start : start + len(waveform) - excess]
+        return start, samples - excess
+
+
+def _stack(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Give frames (B, F, D) with zeros behind each clip's own, and their lengths (B,)."""
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
+    stacked = torch.zeros(len(rows), int(lengths.max()), rows[0].shape[1])
+    for place, row in zip(stacked, rows, strict=True):
+        place[: len(row)] = row
+    return stacked, lengths

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,9 @@ from torch.utils.data import DataLoader
 
 from ser_kd.contracts.emotions import LabelSet, NoClasses
 from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.interfaces import FeatureExtractor
+from ser_kd.contracts.utterance import Utterance
+from ser_kd.data.clip_features import ClipFeatures
 from ser_kd.data.collate import EvaluationClips, Padding, SpeechCollation, choose_evaluation_length
 from ser_kd.data.dataset import SpeechDataset, group_values
 from ser_kd.data.decoded_audio import DecodedAudio, decode_corpus
@@ -54,6 +57,9 @@ class SpeechDataModule(lightning.LightningDataModule):
             where a batch is filled, however training clips are cut (see ``choose_evaluation_length``).
         unlabelled_root: Folder whose clips join training without a label, so that the teacher alone says what they are
             (see ``UnlabelledClips``); None for none.
+        features: Name -> what computes that feature of the clips; batches carry each as ``features[name]``. A waveform augmentation
+            changes none of them. Features that a teacher hears are added by the task that loads it.
+        feature_workers: See ``ClipFeatures``.
     """
 
     def __init__(
@@ -76,6 +82,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         key_epochs: int | None = None,
         evaluation_clips: EvaluationClips = "fitted",
         unlabelled_root: str | Path | None = None,
+        features: Mapping[str, FeatureExtractor] | None = None,
+        feature_workers: int | None = None,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -102,6 +110,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         SpeechCollation(clip_samples, padding)  # wrong lengths are told now, not after decoding
         self.evaluation_clips = evaluation_clips
         self.evaluation_length = choose_evaluation_length(clip_samples, padding, evaluation_clips)
+        self.features = ClipFeatures(features, feature_workers)
         self._unlabelled = None if unlabelled_root is None else UnlabelledClips(unlabelled_root)
         self._fold: ProtocolFold | None = None
         self._manifest: Manifest | None = None
@@ -123,6 +132,31 @@ class SpeechDataModule(lightning.LightningDataModule):
             fold = self.protocol.choose_fold(manifest, self.label_set, self.fold_number)
             self._fold = self.add_unlabelled(fold if self.withhold is None else fold.withhold(*self.withhold))
             self.audit().raise_if_leaking(self.protocol.name)
+
+    def extract_features(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        tell: Callable[[str], None] = print,
+        clips: Sequence[Utterance] | None = None,
+    ) -> int:
+        """Extract the named features of clips into the cache, as far as they are not there.
+
+        Args:
+            progress: Called with (clips done, clips in all).
+            tell: Called with one line for what is written and what cannot be read.
+            clips: Which; None are those of the fold.
+
+        Returns:
+            How many were extracted.
+
+        Raises:
+            DataError: If clips have no such feature, or the cache cannot be written.
+        """
+        if not self.features:
+            return 0
+        chosen = [*self.fold.train, *self.fold.validation_set, *self.fold.test] if clips is None else clips
+        folder = self.cache_dir / "features" / self.corpus.name
+        return self.features.complete(self.audio, [u.id for u in chosen], folder, progress, tell)
 
     def refit(self) -> None:
         """Train on training and validation clips from now on; there is no validation any more."""
@@ -191,7 +225,7 @@ class SpeechDataModule(lightning.LightningDataModule):
 
     def dataset(self, split: str) -> SpeechDataset:
         """Give the clips of ``train``, ``validation`` or ``test``."""
-        return SpeechDataset(self.fold.split(split), self.audio, self.label_set, self.seed)
+        return self._make_dataset(self.fold.split(split))
 
     def train_dataloader(self, shared: bool = True) -> DataLoader[Any]:
         """Shuffled (or balanced) training batches; the order is a function of seed and epoch.
@@ -211,7 +245,7 @@ class SpeechDataModule(lightning.LightningDataModule):
     def drawn_dataloader(self, epoch: int, ids: Collection[str]) -> DataLoader[Any]:
         """Some training clips once each as they are drawn in an epoch, short ones first: for answers that are stored."""
         chosen = [u for u in self.fold.train if u.id in ids]
-        dataset = SpeechDataset(chosen, self.audio, self.label_set, self.seed)
+        dataset = self._make_dataset(chosen)
         sampler = KeyedBatchSampler(dataset.lengths, self.evaluation_batch_size, self.seed, shuffle=False, bucket_by_length=True)
         sampler.set_epoch(epoch)
         return self._load(dataset, sampler, training=True)
@@ -232,6 +266,11 @@ class SpeechDataModule(lightning.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         """Test batches."""
         return self.test_dataloader()
+
+    def _make_dataset(self, clips: Sequence[Utterance]) -> SpeechDataset:
+        if self.features and not self.features.holds(u.id for u in clips):
+            self.extract_features()  # nobody asked for them beforehand: a script of the user's own
+        return SpeechDataset(clips, self.audio, self.label_set, self.seed, self.features)
 
     def _loader(self, split: str, training: bool, shared: bool = True) -> DataLoader[Any]:
         dataset = self.dataset(split)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.utterance import Utterance
+from ser_kd.data.clip_features import ClipFeatures, NamedFrames
 from ser_kd.data.decoded_audio import DecodedAudio
 from ser_kd.data.sampling import Place, SharedBatch
 from ser_kd.functional.keyed_random import hash_text
@@ -28,6 +29,7 @@ class SpeechClip:
         dimensions: (3,) float32 arousal, dominance, valence, NaN where missing.
         key: Random key: a hash of run seed, epoch and utterance id.
         shared: The batch of all processes it belongs to; None where one process holds the batch.
+        features: Name -> frames of the whole clip.
     """
 
     utterance: Utterance
@@ -36,6 +38,7 @@ class SpeechClip:
     dimensions: Tensor
     key: int
     shared: SharedBatch | None = None
+    features: dict[str, NamedFrames] = field(default_factory=dict)
 
 
 def clip_key(seed: int, epoch: int, utterance_id: str) -> int:
@@ -55,11 +58,20 @@ class SpeechDataset(Dataset[SpeechClip]):
         audio: Decoded audio that holds all of them.
         label_set: Classes; None leaves class targets out.
         seed: Run seed, part of every key.
+        features: Named features, extracted already; None for none.
     """
 
-    def __init__(self, utterances: Sequence[Utterance], audio: DecodedAudio, label_set: LabelSet | None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        audio: DecodedAudio,
+        label_set: LabelSet | None,
+        seed: int = 0,
+        features: ClipFeatures | None = None,
+    ) -> None:
         self.utterances = list(utterances)
         self.audio = audio
+        self.features = features or ClipFeatures()
         self.seed = seed
         self.class_indices = [_class_index(u, label_set) for u in self.utterances]
         self.lengths = [audio.length_of(u.id) for u in self.utterances]
@@ -77,7 +89,8 @@ class SpeechDataset(Dataset[SpeechClip]):
             self.class_indices[number],
             torch.tensor(dimensions, dtype=torch.float32),
             clip_key(self.seed, epoch, utterance.id),
-            *shared,
+            shared[0] if shared else None,
+            self.features.read(utterance.id),
         )
 
     def class_counts(self, classes: int) -> list[int]:

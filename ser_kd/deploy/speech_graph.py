@@ -16,6 +16,7 @@ from ser_kd.deploy.filled_wav2small import FilledWav2Small
 from ser_kd.deploy.lean_wav2small import LeanWav2Small
 from ser_kd.frontends.convolutional_stft import ConvolutionalStft
 from ser_kd.models.encoders.wav2small import Wav2Small
+from ser_kd.models.named_features import check_hears_waveform
 from ser_kd.models.pooling import ChannelAttentionPooling
 from ser_kd.models.speech_model import SpeechModel
 
@@ -114,6 +115,7 @@ class SpeechGraph(nn.Module):
                 got="no front-end" if model.frontend is None else "no head",
                 remedy="export the student; teachers of text stay where they are",
             )
+        check_hears_waveform(model, "exported", "export the student that it teaches")
         self.clip = clip
         self.model = prepare_for_export(model)
         use_inference_form(self.model, precision)

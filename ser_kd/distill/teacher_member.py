@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ser_kd.contracts.batch import ModelInput
 from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.interfaces import FeatureExtractor
 from ser_kd.contracts.outputs import Outputs
 from ser_kd.contracts.records import TeacherRecord
 
@@ -81,12 +82,23 @@ class TeacherMember:
         model: The trained model; it is frozen here.
         record: Where it comes from, what it was trained on, how large it is.
         mapping: Its classes as the student's; None where they are the same.
+        features: Name -> what computes the named features that it hears, as its own run had it.
+        sample_rate_hz: Rate of the audio it was trained on; None where that is not known.
     """
 
-    def __init__(self, model: nn.Module, record: TeacherRecord, mapping: ClassMapping | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        record: TeacherRecord,
+        mapping: ClassMapping | None = None,
+        features: Mapping[str, FeatureExtractor] | None = None,
+        sample_rate_hz: int | None = None,
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.record = record
         self.mapping = mapping
+        self.features = dict(features or {})
+        self.sample_rate_hz = sample_rate_hz
 
     @property
     def name(self) -> str:

@@ -80,8 +80,21 @@ class NormalizedFrontend(nn.Module):
         count, total, squares = self._open_sums()
         frames, lengths = read_frames(self.frontend, inputs)
         valid = frames.flatten(0, 1) if lengths is None else frames[lengths_to_mask(lengths, frames.shape[1])]  # (N, D)
+        known = self.find_values(valid)
         valid = valid.double().cpu()
-        self._sums = (count + valid.shape[0], total + valid.sum(dim=0), squares + valid.square().sum(dim=0))
+        if known is None:
+            self._sums = (count + valid.shape[0], total + valid.sum(dim=0), squares + valid.square().sum(dim=0))
+            return
+        known = known.cpu()
+        valid = torch.where(known, valid, torch.zeros_like(valid))
+        self._sums = (count + known.sum(dim=0), total + valid.sum(dim=0), squares + valid.square().sum(dim=0))
+
+    def find_values(self, frames: Tensor) -> Tensor | None:
+        """Mark what is a value among frames (…, D); the rest enters no statistic and becomes zero. None where all of it is.
+
+        For front-ends whose coefficients do not exist in every frame.
+        """
+        return None
 
     def end_fit(self) -> None:
         """Turn the sums into mean and deviation.
@@ -99,7 +112,7 @@ class NormalizedFrontend(nn.Module):
             raise DataError(
                 "The feature statistics of the training split cannot be computed.",
                 expected="finite features of at least one frame",
-                got=f"{int(count)} frames, {int((~torch.isfinite(deviation)).sum())} of {self.width} coefficients not finite",
+                got=f"{int(count.max())} frames, {int((~torch.isfinite(deviation)).sum())} of {self.width} coefficients not finite",
                 remedy="check that the training split has clips and that none of them is damaged",
             )
         self.mean.copy_(mean)
@@ -127,9 +140,13 @@ class NormalizedFrontend(nn.Module):
         frames, lengths = read_frames(self.frontend, inputs)
         with full_precision(frames):
             mean, deviation = self.mean, self.deviation
+            known = self.find_values(frames)
             if self.statistics == "utterance":
-                mean, deviation = _clip_statistics(frames, lengths)
-            return Features((frames - mean) / deviation, lengths, inputs.texts, inputs.keys)
+                mean, deviation = _clip_statistics(frames, lengths, known)
+            normalised = (frames - mean) / deviation
+            if known is not None:
+                normalised = torch.where(known, normalised, torch.zeros_like(normalised))
+            return Features(normalised, lengths, inputs.texts, inputs.keys)
 
     def _open_sums(self) -> tuple[Tensor, Tensor, Tensor]:
         if self._sums is None:
@@ -146,9 +163,15 @@ class NormalizedFrontend(nn.Module):
         self._known_to_be_fitted = bool(self.fitted)
 
 
-def _clip_statistics(frames: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+def _clip_statistics(frames: Tensor, lengths: Tensor | None, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Compute mean and deviation over each clip's valid frames, (B, 1, D) each."""
     mask = None if lengths is None else lengths_to_mask(lengths, frames.shape[1])
-    mean = masked_mean(frames, mask).unsqueeze(1)
-    deviation = masked_mean((frames - mean).square(), mask).sqrt().unsqueeze(1)
+    if known is None:
+        mean = masked_mean(frames, mask).unsqueeze(1)
+        deviation = masked_mean((frames - mean).square(), mask).sqrt().unsqueeze(1)
+    else:
+        weights = (known if mask is None else known & mask.unsqueeze(-1)).to(frames.dtype)
+        count = weights.sum(dim=1, keepdim=True).clamp_min(1.0)
+        mean = (frames * weights).sum(dim=1, keepdim=True) / count
+        deviation = (((frames - mean).square() * weights).sum(dim=1, keepdim=True) / count).sqrt()
     return mean, torch.where(deviation < DEVIATION_FLOOR, torch.ones_like(deviation), deviation)

@@ -23,6 +23,11 @@ class Precomputed(nn.Module):
         self.name = name
         self.width = width
 
+    @property
+    def feature_name(self) -> str:
+        """The feature that is heard instead of the waveform."""
+        return self.name
+
     def forward(self, inputs: ModelInput) -> Features:
         """Give the feature's frames and lengths.
 
@@ -34,7 +39,7 @@ class Precomputed(nn.Module):
                 f"The batch carries no feature '{self.name}'.",
                 expected=self.name,
                 got=", ".join(inputs.features) or "a batch without features",
-                remedy="name one of these, or let the data module compute and cache the feature",
+                remedy="name one of these, or let the data module compute the feature: features@datamodule.features=NAME",
             )
         frames, lengths = inputs.features[self.name]
         check_rank(frames, 3, f"features['{self.name}']", "(batch, frames, width)")

@@ -55,26 +55,33 @@ class _Answers(nn.Module):
 
 
 class LinearHead(_Answers):
-    """Dropout, then one linear layer to the logits, to arousal, dominance and valence (without squashing), or one to each.
+    """Dropout (and ReLU before it, if wanted), then a linear layer to the logits, to arousal, dominance and valence (without squashing), or
+    one to each.
 
     Args:
         width: Width of the embedding.
         classes: Number of classes; 0 for none.
         dropout: Probability of dropping a value of the embedding.
         dimensions: Whether it answers with arousal, dominance and valence.
+        activation: "relu" on the embedding first, which itself is handed out as it is; "none".
 
     Raises:
-        ConfigError: If it has nothing to answer.
+        ConfigError: If it has nothing to answer, or there is no such activation.
     """
 
-    def __init__(self, width: int, classes: int, dropout: float = 0.0, dimensions: bool = False) -> None:
+    def __init__(
+        self, width: int, classes: int, dropout: float = 0.0, dimensions: bool = False, activation: Literal["none", "relu"] = "none"
+    ) -> None:
         super().__init__()
+        if activation not in ("none", "relu"):
+            raise ConfigError("Unknown activation.", expected="none or relu", got=str(activation), remedy="set head.activation")
+        self.rectifies = activation == "relu"
         self.dropout = nn.Dropout(dropout)
         self._make_answers(width, classes, dimensions)
 
     def forward(self, embedding: Tensor) -> Outputs:
         """Give logits (B, C), dimensions (B, 3) or both for an embedding (B, D)."""
-        return self._answer(self.dropout(embedding))
+        return self._answer(self.dropout(embedding.relu() if self.rectifies else embedding))
 
 
 class MlpHead(_Answers):

@@ -23,7 +23,7 @@ NOT_SCIENCE = (
 NOT_SCIENCE_WITHIN = {
     "corpus": ("root", "path"),
     "protocol": ("superb_metadata",),
-    "datamodule": ("workers", "cache_dir", "evaluation_batch_size"),
+    "datamodule": ("workers", "feature_workers", "cache_dir", "evaluation_batch_size"),
     "trainer": (
         "accelerator",
         "devices",
@@ -42,13 +42,14 @@ NOT_SCIENCE_WITHIN = {
         "mobilenetv3_s",
         "mobilenetv4_m",
         "mobilenetv3_l",
+        "prosodic_widths",
     ),
     "teacher": ("experiment", "run", "members", "cache"),
 }
 
 
 NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
-    "datamodule": {"evaluation_clips": "fitted", "unlabelled_root": None},
+    "datamodule": {"evaluation_clips": "fitted", "unlabelled_root": None, "features": None},
     "protocol": {"targets": "classes"},
 }
 """Keys that later versions brought -> the value at which a run is called as it was before them."""

@@ -24,6 +24,7 @@ from ser_kd.deploy.model_metadata import ModelMetadata
 from ser_kd.deploy.speech_graph import FittedClip, Padding
 from ser_kd.distill.fitting import fit_statistics
 from ser_kd.models.freezing import count_parameters
+from ser_kd.models.named_features import check_hears_waveform
 from ser_kd.models.pretrained import keep_random_weights
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build, build_student
@@ -131,7 +132,13 @@ def _find_run(name: str, folder: Path) -> System:
     files = {}
     for path in sorted((folder / EXPORT_FOLDER).glob("*.onnx")):
         files[read_model_metadata(path).precision] = path
-    system = System(record, lambda: load_student(folder)[0], files, f"ser-kd export run={name} makes it", tuple(run.protocol.classes))
+
+    def make_model() -> nn.Module:
+        model = load_student(folder)[0]
+        check_hears_waveform(model, "measured", "leave it out, or name the student that it teaches")
+        return model
+
+    system = System(record, make_model, files, f"ser-kd export run={name} makes it", tuple(run.protocol.classes))
     system.file_ua = _read_signed_accuracy(folder / EXPORT_FOLDER / SIGN_OFF)
     return _with_clips(system, read_run_config(folder).get("datamodule") or {})
 
@@ -174,6 +181,7 @@ def _find_untrained(name: str, scale: str) -> System:
     def make_model() -> nn.Module:
         torch.manual_seed(0)
         model: nn.Module = build_student(config.student, len(label_set), data.protocol.targets != "classes")
+        check_hears_waveform(model, "measured", "leave it out, or name the student that it teaches")
         keep_random_weights(model)
         fit_statistics(model, [_make_noise_batch(rate)])  # any statistics do: a model without refuses to answer
         return model.eval()

@@ -23,11 +23,11 @@ from ser_kd.data.protocols.annotated_dimensions import count_dimensions
 from ser_kd.data.protocols.evaluation_protocol import sort_naturally
 from ser_kd.data.relabelled_corpus import RelabelledCorpus
 from ser_kd.models.restricted_classes import RestrictedClasses
-from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import git_revision, installed_packages
 from ser_kd.runtime.recording import now, write_evaluation
 from ser_kd.tasks.finished_runs import judge_clips, load_student
+from ser_kd.tasks.prepared_clips import prepare_clips
 
 
 def is_own_corpus(record: RunRecord, run_config: DictConfig, corpus: Corpus) -> bool:
@@ -85,8 +85,7 @@ def judge_other_corpus(
         fold=0,
         seed=config.seed,
     )
-    with console.progress("decoding audio") as data.progress:
-        data.setup()
+    prepare_clips(data)
     remarks += [*data.manifest.notes, *_describe_cropping(data), *data.fold.warnings]
     counts = data.fold.class_counts("test")
     absent = [name for name, count in zip(classes.labels, counts, strict=True) if not count]

@@ -18,11 +18,11 @@ from ser_kd.distill.objective import Objective
 from ser_kd.losses.cross_entropy import CrossEntropy
 from ser_kd.losses.dimension_error import DimensionError
 from ser_kd.metrics.panel import PanelResult
-from ser_kd.runtime import console
 from ser_kd.runtime.build import build, build_student
 from ser_kd.runtime.progress import quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import read_record
 from ser_kd.storage.checkpoints import read_checkpoint
+from ser_kd.tasks.prepared_clips import prepare_clips
 
 
 def read_finished_run(folder: Path) -> RunRecord:
@@ -134,8 +134,7 @@ def open_run_data(record: RunRecord, config: DictConfig, moved: Mapping[str, Any
         OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "unlabelled_root": None}),
         corpus=build(OmegaConf.merge(config.corpus, moved)), protocol=build(config.protocol), fold=config.fold, seed=config.seed,
     )  # fmt: skip
-    with console.progress("decoding audio") as data.progress:
-        data.setup()
+    prepare_clips(data)
     if data.fold.fingerprint != record.protocol.fingerprint:
         raise DataError(
             "The corpus is not the one this run was trained on.",

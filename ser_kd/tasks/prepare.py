@@ -26,10 +26,12 @@ def run(arguments: list[str]) -> int:
     from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
     from ser_kd.data.manifest import describe_left_out
     from ser_kd.runtime.build import build
+    from ser_kd.tasks.prepared_clips import extract_features
 
     data: SpeechDataModule = build(config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol))
     with console.progress("decoding audio") as data.progress:
         audio = data.audio
+    extract_features(data, data.manifest.utterances)
     utterances = data.manifest.utterances
     seconds = sum(audio.length_of(u.id) for u in utterances) / audio.sample_rate_hz
     labels = Counter(u.emotion or "no label" for u in utterances)

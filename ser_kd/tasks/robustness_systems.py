@@ -18,6 +18,7 @@ from ser_kd.data.dataset import SpeechClip
 from ser_kd.deploy.model_file import read_model_metadata
 from ser_kd.deploy.model_metadata import ModelMetadata
 from ser_kd.deploy.predictor import Predictor
+from ser_kd.models.named_features import check_hears_waveform
 from ser_kd.runtime import console
 from ser_kd.runtime.recording import read_record
 from ser_kd.tasks.finished_runs import load_student, read_finished_run, read_run_config
@@ -86,11 +87,16 @@ def find_robustness_systems(runs: Sequence[str], models: Sequence[str], teacher:
         enhances: Whether the teacher (without one: every run) is judged once more behind the enhancement.
 
     Raises:
-        ConfigError: If nothing is named, or the runs are of different protocols.
+        ConfigError: If nothing is named, the runs are of different protocols, or one hears features that noise does not reach.
         DataError: If a folder holds no finished run or a model file is not ours.
     """
     folders = list(dict.fromkeys(folder for name in [*runs, *([teacher] if teacher else [])] for folder in _find_runs(Path(name))))
     found = [RobustnessSystem(folder, folder, read_finished_run(folder), read_run_config(folder)) for folder in folders]
+    for system in found:
+        if (system.config.get("datamodule") or {}).get("features"):  # told before any other is judged
+            check_hears_waveform(
+                load_student(system.folder)[0], "judged in noise", "leave it out: its features are those of the clean clips"
+            )
     found += [_find_file(Path(name), found) for name in models]
     if not found:
         raise ConfigError(

@@ -34,6 +34,7 @@ from ser_kd.storage.locks import hold_folder
 from ser_kd.sweeps.job_folder import StoppedEarlyError
 from ser_kd.tasks.averaged_weights import settle_weights
 from ser_kd.tasks.checkpointed_fit import choose_epochs, fit_run
+from ser_kd.tasks.prepared_clips import list_notices
 from ser_kd.tasks.run_teacher import device_of
 from ser_kd.tasks.training_run import TrainingRun
 from ser_kd.tasks.unfinished_runs import describe_changes
@@ -189,7 +190,7 @@ def _new_record(run: TrainingRun) -> RunRecord:
         sample_rate_hz=run.data.sample_rate_hz,
         objective=objective.describe(),
         clips_left_out=dict(run.data.manifest.left_out),
-        notes=[*run.data.manifest.notes, *(run.noise.notes if run.noise else [])],
+        notes=[*run.data.manifest.notes, *(run.noise.notes if run.noise else []), *list_notices(run.data)],
         noise=run.noise.corpus.describe() if run.noise else {},
         packages=installed_packages(),
         hardware={**describe_hardware(), **_describe_processes(run)},

@@ -23,6 +23,7 @@ from ser_kd.deploy.parity import JudgedClips, compare_with_torch, judge_answers,
 from ser_kd.deploy.quantize import ConvertedGraph, Method, convert_graph
 from ser_kd.deploy.speech_graph import FittedClip, SpeechGraph
 from ser_kd.functional.calibration import fit_temperature
+from ser_kd.models.named_features import check_hears_waveform
 from ser_kd.models.pretrained import pretrained_sources
 from ser_kd.models.speech_model import SpeechModel
 from ser_kd.reports.sign_off import render_sign_off
@@ -86,6 +87,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
         raise ConfigError(
             "Only a SpeechModel can be exported.", expected="SpeechModel", got=type(model).__name__, remedy="export another run"
         )
+    check_hears_waveform(model, "exported", "export the student that it teaches")
     data = open_run_data(run_record, config, request.moved, request.cache_dir)
     record = ExportRecord(
         run_record.experiment, run_record.identity, run_record.protocol.fold, run_record.seed, request.checkpoint, {},

@@ -16,10 +16,10 @@ from ser_kd.contracts.records import RunRecord
 from ser_kd.data.corpora.msp_podcast import COLUMNS, EMOTIONS, SCALE, MspPodcast
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.protocols.all_clips import AllClips
-from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.storage.atomic import replace_file
 from ser_kd.tasks.finished_runs import load_student
+from ser_kd.tasks.prepared_clips import prepare_clips
 
 _ORDER = ("EmoAct", "EmoVal", "EmoDom")
 """As the challenge has the columns."""
@@ -56,8 +56,7 @@ def write_submission(
         fold=0,
         seed=config.seed,
     )
-    with console.progress("decoding audio") as data.progress:
-        data.setup()
+    prepare_clips(data)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     suffix = "_last" if checkpoint == "last" else ""

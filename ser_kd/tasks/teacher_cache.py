@@ -21,6 +21,7 @@ from ser_kd.distill.cached_teacher import CachedTeacher, ask_rows, differs, fill
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.views import Views
+from ser_kd.models.named_features import list_heard_features
 from ser_kd.runtime import console
 from ser_kd.storage.hashing import hash_data
 from ser_kd.storage.shelf_notes import ShelfNote, list_shelves, read_note, remove_shelf
@@ -147,10 +148,16 @@ def _place_clips(data: SpeechDataModule, views: int | None) -> Places:
 
 def _identify(request: CacheRequest, kept: KeptParts, view: str) -> dict[str, Any]:
     data = request.data
+    heard = {name for member in request.teacher.members for name in list_heard_features(member.model)}
     drawn = {"seed": data.seed, **{slot: request.views_identity.get(slot) for slot in ("both", "teacher")}}
     return {
         "teacher": [identify_member(member) for member in request.teacher.members],
-        "preprocessing": {"sample_rate_hz": data.sample_rate_hz, "clip_samples": data.clip_samples, "padding": data.padding},
+        "preprocessing": {
+            "sample_rate_hz": data.sample_rate_hz,
+            "clip_samples": data.clip_samples,
+            "padding": data.padding,
+            **({"features": data.features.describe(heard)} if heard else {}),
+        },
         "view": "clean" if view == "clean" else drawn,
         "kept": {
             "frames": kept.frames,

@@ -27,6 +27,7 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import git_revision, installed_packages
 from ser_kd.runtime.progress import quieten_libraries
 from ser_kd.runtime.recording import now, write_evaluation
+from ser_kd.tasks.prepared_clips import add_teacher_features, extract_features
 from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
 
@@ -61,6 +62,8 @@ def evaluate_teacher(config: DictConfig, command: str) -> tuple[CrossCorpusRecor
         data.setup()
     runs_root = Path(config.paths.runs)
     teacher = make_teacher(spec, data.fold, data.corpus.name, 0, runs_root)
+    add_teacher_features(data, teacher.members)
+    extract_features(data)
     for line in describe_published(teacher.members):
         console.note(line)
     results, rows = _judge(teacher, data)

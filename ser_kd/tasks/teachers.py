@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ser_kd.contracts.errors import ConfigError, LeakageError
+from ser_kd.contracts.interfaces import FeatureExtractor
 from ser_kd.contracts.records import RunRecord, TeacherRecord
 from ser_kd.data.protocols.evaluation_protocol import ProtocolFold, sort_naturally
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_member import ClassMapping, TeacherMember
 from ser_kd.distill.teacher_spec import MemberSource, TeacherSpec
+from ser_kd.models.named_features import list_heard_features
+from ser_kd.runtime.build import build
 from ser_kd.runtime.recording import read_record
 from ser_kd.storage.hashing import hash_data
 from ser_kd.tasks.finished_runs import load_student, read_finished_run
@@ -205,7 +208,10 @@ def load_member(folder: Path, fold: ProtocolFold, corpus: str, name: str) -> Tea
     record = read_finished_run(folder)
     mapping = _map_classes(record, fold, name)  # before its weights are read
     _check_unseen(record, folder, fold, corpus)
-    model, _, _ = load_student(folder)
+    model, _, config = load_student(folder)
+    nodes = (config.get("datamodule") or {}).get("features") or {}
+    features: dict[str, FeatureExtractor] = {name: build(nodes[name]) for name in list_heard_features(model) if name in nodes}
+    notices = [extractor.notice for extractor in features.values()]
     teacher_record = TeacherRecord(
         name=name,
         experiment=record.experiment,
@@ -216,12 +222,13 @@ def load_member(folder: Path, fold: ProtocolFold, corpus: str, name: str) -> Tea
         metrics={key: value for key, value in record.metrics.items() if key.count("/") == 1 and "=" not in key},
         identity=record.identity,
         corpus=record.corpus,
-        licence="; ".join(dict.fromkeys(teacher.licence for teacher in record.teachers if teacher.licence)),
+        licence="; ".join(dict.fromkeys(text for text in [*notices, *(teacher.licence for teacher in record.teachers)] if text)),
         left_out=[] if mapping is None else list(mapping.left_out),
     )
     if record.corpus != corpus:  # the same name is another person there
         teacher_record = replace(teacher_record, trained_on=[f"{record.corpus}/{speaker}" for speaker in teacher_record.trained_on])
-    return TeacherMember(model, teacher_record, None if mapping is None or mapping.is_identity else mapping)
+    chosen = None if mapping is None or mapping.is_identity else mapping
+    return TeacherMember(model, teacher_record, chosen, features, record.sample_rate_hz)
 
 
 def _map_classes(record: RunRecord, fold: ProtocolFold, name: str) -> ClassMapping | None:

@@ -41,6 +41,7 @@ from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, train
 from ser_kd.runtime.recording import identify
 from ser_kd.runtime.tracking import choose_mode
 from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_noise
+from ser_kd.tasks.prepared_clips import add_teacher_features, check_heard, extract_features
 from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
 
@@ -121,12 +122,14 @@ class TrainingRun:
             share_statistics(student)
         if self.config.compile:
             compile_in_place([student, *teachers.values()])
+        views = self.make_views()
+        check_heard(self.data, student, self.teacher.members if self.teacher else (), views)
         module = DistillationModule(
             student=student,
             objective=objective,
             classes=fold.label_set.labels,
             teacher=self.teacher,
-            views=self.make_views(),
+            views=views,
             optimizer=build(self.config.optimizer),
             learning_rate_schedule=build(self.config.learning_rate_schedule),
             class_counts=fold.class_counts("train"),
@@ -206,6 +209,9 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
             console.note(line)
         for text in list_warnings(teacher.members):
             console.warn(text)
+        add_teacher_features(data, teacher.members)
+    with first_on_each_machine():
+        extract_features(data)
     if config.monitor is None:
         config.monitor = choose_monitor(data.fold)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]

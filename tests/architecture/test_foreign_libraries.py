@@ -55,6 +55,8 @@ TORCH_FREE = (
     "storage/audio_files.py",
     "storage/atomic.py",
     "storage/hashing.py",
+    "frontends/egemaps.py",
+    "data/feature_extraction.py",
     "deploy/predictor.py",
     "reports/",
     "__main__.py",

@@ -21,9 +21,10 @@ GROUPS = {
     "corpus": 8,
     "corpus/by_run": 1,
     "datamodule": 2,
-    "encoder": 20,
+    "encoder": 21,
     "enhancement": 1,
-    "frontend": 6,
+    "features": 2,
+    "frontend": 8,
     "learning_rate_schedule": 2,
     "logger": 2,
     "objective": 13,
@@ -32,7 +33,7 @@ GROUPS = {
     "protocol": 12,
     "protocol/by_corpus": 8,
     "scale": 3,
-    "student": 19,
+    "student": 20,
     "teacher": 5,
     "trainer": 6,
     "noise": 3,
@@ -62,7 +63,7 @@ def test_nothing_is_missed() -> None:
     found = {str(folder.relative_to(ROOT / "conf")): len(list(folder.glob("*.yaml"))) for folder in folders}
     assert found == GROUPS
     assert {path.stem for path in (ROOT / "conf").glob("*.yaml")} == TASKS
-    assert len(EXPERIMENTS) == 50
+    assert len(EXPERIMENTS) == 51
 
 
 @pytest.mark.parametrize("scale", ["paper", "base", "tiny"])
@@ -84,7 +85,7 @@ def test_another_teacher_takes_the_place_of_an_experiments_own(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "enhancement", "frontend", "scale"})
+    "group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "enhancement", "features", "frontend", "scale"})
 )
 def test_options_compose(group: str) -> None:
     for option in options(group):
@@ -124,6 +125,18 @@ def test_a_run_is_exported() -> None:
 def test_parts_of_a_student_compose(group: str) -> None:
     for option in options(group):
         check_config(compose("train", ["corpus=demo", f"{group}@student.{group}={option}"]))
+
+
+def test_features_compose_and_come_with_the_student_that_hears_them() -> None:
+    for option in options("features"):
+        config = compose("train", ["corpus=demo", f"features@datamodule.features={option}"])
+        check_config(config)
+        assert list(config.datamodule.features) == [option]
+    for words in ([], ["datamodule=fixed_84351"], ["scale=tiny"]):
+        assert list(compose("train", ["corpus=demo", "student=prosodic_resnet", *words]).datamodule.features) == ["egemaps_lld"]
+    both = compose("train", ["corpus=demo", "features@datamodule.features=[egemaps_lld,egemaps_functionals]"])
+    assert list(both.datamodule.features) == ["egemaps_lld", "egemaps_functionals"]
+    assert compose("train", ["corpus=demo"]).datamodule.features is None
 
 
 @pytest.mark.parametrize("group", ["averaging", "objective", "views", "optimizer", "learning_rate_schedule", "protocol"])

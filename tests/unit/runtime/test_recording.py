@@ -44,7 +44,8 @@ def changed(section: str, key: str | None, value: object) -> dict:
         ("experiment", None, "y"), ("teacher", "run", "somewhere"), ("trainer", "strategy", "ddp"), ("trainer", "num_nodes", 2),
         ("trainer", "sync_batchnorm", True), ("compile", None, True), ("batch_scope", None, "global"),
         ("protocol", "superb_metadata", "/elsewhere"), ("noise", None, None), ("scale", "distil_layers", 3),
-        ("datamodule", "evaluation_clips", "fitted"), ("datamodule", "unlabelled_root", None), ("protocol", "targets", "classes"),
+        ("datamodule", "evaluation_clips", "fitted"), ("datamodule", "unlabelled_root", None), ("datamodule", "features", None),
+        ("datamodule", "feature_workers", 2), ("scale", "prosodic_widths", [8, 8, 16, 16]), ("protocol", "targets", "classes"),
     ],
 )  # fmt: skip
 def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:
@@ -57,6 +58,7 @@ def test_what_changes_no_science_changes_no_identity(section: str, key: str | No
         ("corpus", "speakers", 8),
         ("datamodule", "batch_size", 32),
         ("datamodule", "evaluation_clips", "whole"),
+        ("datamodule", "features", {"egemaps_lld": {"_target_": "x"}}),
         ("trainer", "max_epochs", 11),
         ("trainer", "precision", "bf16-mixed"),
         ("batch_scope", None, ["process", 2]),
