@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +18,11 @@ from ser_kd.data.collate import EvaluationClips, Padding, SpeechCollation, choos
 from ser_kd.data.dataset import SpeechDataset, group_values
 from ser_kd.data.decoded_audio import DecodedAudio, decode_corpus
 from ser_kd.data.manifest import Corpus, Manifest
-from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, ProtocolFold
+from ser_kd.data.protocols.evaluation_protocol import SPLITS, EvaluationProtocol, ProtocolFold
 from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
 from ser_kd.data.resumable_loader import ResumableLoader
 from ser_kd.data.sampling import Balance, KeyedBatchSampler, check_shares
+from ser_kd.data.transcripts import OnMissingText, Transcripts, add_word_errors, check_word_error_rate, has_text, missing_text_error
 from ser_kd.data.unlabelled_clips import UnlabelledClips
 
 
@@ -54,6 +55,9 @@ class SpeechDataModule(lightning.LightningDataModule):
             where a batch is filled, however training clips are cut (see ``choose_evaluation_length``).
         unlabelled_root: Folder whose clips join training without a label, so that the teacher alone says what they are
             (see ``UnlabelledClips``); None for none.
+        transcripts: CSV file with the columns ``id`` and ``text`` whose texts take the place of the corpus' own (see ``Transcripts``).
+        on_missing_text: What becomes of clips without a text, see ``Transcripts``.
+        word_error_rate: Share of the words of all texts that are made wrong, as a recogniser would (see ``add_word_errors``).
     """
 
     def __init__(
@@ -76,6 +80,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         key_epochs: int | None = None,
         evaluation_clips: EvaluationClips = "fitted",
         unlabelled_root: str | Path | None = None,
+        transcripts: str | Path | None = None,
+        on_missing_text: OnMissingText = "error",
+        word_error_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -103,6 +110,10 @@ class SpeechDataModule(lightning.LightningDataModule):
         self.evaluation_clips = evaluation_clips
         self.evaluation_length = choose_evaluation_length(clip_samples, padding, evaluation_clips)
         self._unlabelled = None if unlabelled_root is None else UnlabelledClips(unlabelled_root)
+        self.transcripts = Transcripts(transcripts, on_missing_text)
+        check_word_error_rate(word_error_rate)
+        self.word_error_rate = word_error_rate
+        self._without_text: frozenset[str] = frozenset()
         self._fold: ProtocolFold | None = None
         self._manifest: Manifest | None = None
         self._audio: DecodedAudio | None = None
@@ -121,8 +132,28 @@ class SpeechDataModule(lightning.LightningDataModule):
         if self._fold is None:
             manifest, _ = self._read()
             fold = self.protocol.choose_fold(manifest, self.label_set, self.fold_number)
-            self._fold = self.add_unlabelled(fold if self.withhold is None else fold.withhold(*self.withhold))
+            fold = self.add_unlabelled(fold if self.withhold is None else fold.withhold(*self.withhold))
+            self._without_text = frozenset(u.id for name in SPLITS for u in fold.split(name) if not has_text(u))
+            if self.word_error_rate:
+                fold, told = add_word_errors(fold, self.word_error_rate, self.seed)
+                self._manifest = replace(manifest, notes=(*manifest.notes, told))
+            self._fold = fold
             self.audit().raise_if_leaking(self.protocol.name)
+
+    def check_texts(self, splits: Sequence[str] = SPLITS) -> None:
+        """Check that each clip has a text, for a model that reads; a text whose words were all made wrong or dropped is one.
+
+        Args:
+            splits: Which clips are read.
+
+        Raises:
+            DataError: If clips lack one, and are not to be read as blank; they are named.
+        """
+        if self.transcripts.on_missing != "blank":
+            clips = [u.id for name in splits for u in self.fold.split(name)]
+            missing = [name for name in clips if name in self._without_text]
+            if missing:
+                raise missing_text_error(missing, len(clips))
 
     def refit(self) -> None:
         """Train on training and validation clips from now on; there is no validation any more."""
@@ -181,7 +212,8 @@ class SpeechDataModule(lightning.LightningDataModule):
     def add_unlabelled(self, fold: ProtocolFold) -> ProtocolFold:
         """Give a fold whose training split holds the unlabelled clips too; its fingerprint, which stands for the protocol, stays."""
         audio = self.audio  # reads the folder
-        clips = () if self._unlabelled is None else self._unlabelled.list_usable(audio.audio_hashes)
+        clips = () if self._unlabelled is None else self.transcripts.replace_texts(self._unlabelled.list_usable(audio.audio_hashes))
+        clips = tuple(clip for clip in clips if has_text(clip) or self.transcripts.on_missing != "skip")
         return replace(fold, train=fold.train + clips) if clips else fold
 
     def audit(self) -> LeakageAudit:
@@ -269,7 +301,8 @@ class SpeechDataModule(lightning.LightningDataModule):
             audio = decode_corpus(manifest.utterances, self.sample_rate_hz, self.cache_dir, self.progress)
             if audio.faults and self.on_bad_audio == "error":
                 raise bad_audio_error(audio.faults, len(manifest.utterances))
-            self._manifest = manifest.without(audio.faults)
+            others = () if self._unlabelled is None else self._unlabelled.utterances
+            self._manifest = self.transcripts.apply(manifest.without(audio.faults), others)
             self._audio = audio
             if self._unlabelled is not None:
                 self._add_unlabelled_audio(self._unlabelled, self._manifest, audio)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ser_kd.contracts.batch import ModelInput, SpeechBatch
-from ser_kd.contracts.interfaces import ClipSource, NoiseTaker, Transform
+from ser_kd.contracts.interfaces import ClipSource, NoiseTaker, TranscriptTaker, Transform
 
 
 @dataclass
@@ -42,6 +43,18 @@ class Views:
         """Hand noises to the slots that wait for them."""
         for transform in self.noise_takers:
             transform.take_noise(bank)
+
+    @property
+    def awaits_transcripts(self) -> bool:
+        """Whether a slot waits for transcripts."""
+        slots: list[object] = [self.both, self.student, self.teacher]
+        return any(isinstance(transform, TranscriptTaker) and transform.awaits_transcripts for transform in slots)
+
+    def take_transcripts(self, texts: Sequence[str]) -> None:
+        """Hand the transcripts of the training clips to the slots that wait for them."""
+        for transform in (self.both, self.student, self.teacher):
+            if isinstance(transform, TranscriptTaker) and transform.awaits_transcripts:
+                transform.take_transcripts(texts)
 
     def teacher_input(self, batch: SpeechBatch) -> ModelInput:
         """Give what the teacher hears alone."""

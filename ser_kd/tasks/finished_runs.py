@@ -25,6 +25,10 @@ from ser_kd.runtime.recording import read_record
 from ser_kd.storage.checkpoints import read_checkpoint
 
 
+OWN_CLIPS_ONLY: Mapping[str, Any] = {"unlabelled_root": None, "transcripts": None, "word_error_rate": 0.0}
+"""Keys of a run's data module that speak of its own corpus and are left out where another is judged."""
+
+
 def read_finished_run(folder: Path) -> RunRecord:
     """Read the record of a run that is finished.
 
@@ -161,6 +165,8 @@ def judge_clips(model: nn.Module, classes: Sequence[str], data: SpeechDataModule
         The module that judged, with its ``results`` and ``predictions`` by split.
     """
     quieten_libraries("offline")
+    if getattr(model, "reads_text", False):
+        data.check_texts([split])
     targets = data.protocol.targets
     loss = DimensionError() if targets == "dimensions" else CrossEntropy()
     labels_only = Objective({"labels": {"loss": loss, "weight": 1.0}})  # judging needs no teacher

@@ -19,7 +19,7 @@ from ser_kd.data.protocols.all_clips import AllClips
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.storage.atomic import replace_file
-from ser_kd.tasks.finished_runs import load_student
+from ser_kd.tasks.finished_runs import OWN_CLIPS_ONLY, load_student
 
 _ORDER = ("EmoAct", "EmoVal", "EmoDom")
 """As the challenge has the columns."""
@@ -50,7 +50,7 @@ def write_submission(
     model, run, config = load_student(folder, checkpoint)
     columns = _choose_columns(run, wanted)
     data: SpeechDataModule = build(
-        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, "unlabelled_root": None}),
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, **OWN_CLIPS_ONLY}),
         corpus=corpus,
         protocol=AllClips(labelled=False),
         fold=0,
@@ -58,6 +58,8 @@ def write_submission(
     )
     with console.progress("decoding audio") as data.progress:
         data.setup()
+    if getattr(model, "reads_text", False):
+        data.check_texts(["test"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     suffix = "_last" if checkpoint == "last" else ""

@@ -43,6 +43,7 @@ from ser_kd.runtime.tracking import choose_mode
 from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_noise
 from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
+from ser_kd.tasks.text_readers import check_readers, hand_over_transcripts, list_readers
 
 DEFAULT_MONITORS: dict[Targets, str] = {
     "classes": "validation/ua",
@@ -116,6 +117,8 @@ class TrainingRun:
         if with_weights:
             self.start = start_from_teacher(student, list(teachers.values()))
             load_pretrained(student)
+        readers = list_readers(student, teachers)
+        check_readers(readers, self.data, views := self.make_views())
         connect_layers(objective, student, teachers)
         if count_processes() > 1 and self.config.trainer.get("sync_batchnorm"):
             share_statistics(student)
@@ -126,7 +129,7 @@ class TrainingRun:
             objective=objective,
             classes=fold.label_set.labels,
             teacher=self.teacher,
-            views=self.make_views(),
+            views=views,
             optimizer=build(self.config.optimizer),
             learning_rate_schedule=build(self.config.learning_rate_schedule),
             class_counts=fold.class_counts("train"),
@@ -145,6 +148,7 @@ class TrainingRun:
         """
         views: Views = build(self.config.views) or Views()
         hand_over_noise(self.noise, views)
+        hand_over_transcripts(self.data, views)
         return views
 
     def make_trainer(self, callbacks: Sequence[Callback], loggers: Any) -> lightning.Trainer:
