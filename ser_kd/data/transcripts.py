@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -144,9 +145,7 @@ def add_word_errors(fold: ProtocolFold, rate: float, seed: int) -> tuple[Protoco
             replace(u, text=inject_word_errors(u.text, hash_text(seed, "word errors", u.id), rate, stock)) if u.text else u for u in clips
         )
 
-    heard = replace(
-        fold, train=err(fold.train), validation_set=err(fold.validation_set), test=err(fold.test), withheld=err(fold.withheld)
-    )
+    heard = replace(fold, train=err(fold.train), validation_set=err(fold.validation_set), test=err(fold.test), withheld=err(fold.withheld))
     measured = []
     for split in SPLITS:
         pairs = zip(fold.split(split), heard.split(split), strict=True)
@@ -178,7 +177,7 @@ def _read_table(path: Path) -> dict[str, str]:
     except UnicodeDecodeError as fault:
         raise _unusable("The file of transcripts is not UTF-8.", f"{path}: {fault.reason} at byte {fault.start}") from fault
     header = content.partition("\n")[0]
-    reader = csv.DictReader(content.splitlines(), delimiter=max(",;\t", key=header.count))
+    reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=max(",;\t", key=header.count))
     columns = [(name or "").strip() for name in reader.fieldnames or ()]
     reader.fieldnames = columns
     if not set(_COLUMNS) <= set(columns):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ser_kd.contracts.batch import ModelInput, SpeechBatch
 from ser_kd.contracts.interfaces import ClipSource, NoiseTaker, TranscriptTaker, Transform
@@ -17,11 +17,13 @@ class Views:
         both: Before the branch: teacher and student hear the same augmented clip, and targets follow it (000, mix-up).
         student: The student alone (001: noise, while the teacher hears the clean clip).
         teacher: The teacher alone.
+        transcripts: Training transcripts that were handed over; empty where no slot waited for any.
     """
 
     both: Transform | None = None
     student: Transform | None = None
     teacher: Transform | None = None
+    transcripts: Sequence[str] = field(default=(), init=False)
 
     @property
     def mixes_clips(self) -> bool:
@@ -52,6 +54,7 @@ class Views:
 
     def take_transcripts(self, texts: Sequence[str]) -> None:
         """Hand the transcripts of the training clips to the slots that wait for them."""
+        self.transcripts = tuple(texts)
         for transform in (self.both, self.student, self.teacher):
             if isinstance(transform, TranscriptTaker) and transform.awaits_transcripts:
                 transform.take_transcripts(texts)

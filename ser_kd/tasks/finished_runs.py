@@ -24,8 +24,7 @@ from ser_kd.runtime.progress import quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import read_record
 from ser_kd.storage.checkpoints import read_checkpoint
 
-
-OWN_CLIPS_ONLY: Mapping[str, Any] = {"unlabelled_root": None, "transcripts": None, "word_error_rate": 0.0}
+OWN_CLIPS_ONLY: dict[Any, Any] = {"unlabelled_root": None, "transcripts": None, "word_error_rate": 0.0}
 """Keys of a run's data module that speak of its own corpus and are left out where another is judged."""
 
 

@@ -92,11 +92,11 @@ class TextBert(PretrainedModule):
         sizes: dict[str, Any] = {"num_hidden_layers": layers, "vocab_size": vocabulary_size}
         if width is not None:
             sizes |= {"hidden_size": width, "num_attention_heads": max(1, width // _HEAD_WIDTH), "intermediate_size": 4 * width}
-        config = make_library_config(
-            BertConfig, settings, read_folder_config(source, weights), sizes, (*_SHAPING, "num_hidden_layers")
-        )
+        config = make_library_config(BertConfig, settings, read_folder_config(source, weights), sizes, (*_SHAPING, "num_hidden_layers"))
         if embedding not in ("cls", "pooled", "mean"):
-            raise ConfigError("Unknown embedding.", expected="cls, pooled or mean", got=str(embedding), remedy="set the encoder's embedding")
+            raise ConfigError(
+                "Unknown embedding.", expected="cls, pooled or mean", got=str(embedding), remedy="set the encoder's embedding"
+            )
         if not 2 <= max_tokens <= config.max_position_embeddings:
             raise ConfigError(
                 "The model cannot read texts of this length.",

@@ -134,8 +134,10 @@ def read_word_pieces(source: str, download: bool = False) -> WordPieces | None:
     if listed is not None:
         settings_file = find_file(source, SETTINGS_FILE, download)
         settings = {} if settings_file is None else read_json(settings_file)
-        tokens = listed.read_text(encoding="utf-8").splitlines()
-        return WordPieces(tuple(tokens), bool(settings.get("do_lower_case", True)), settings.get("strip_accents"))
+        tokens = tuple(listed.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+        # some models leave their settings out: a vocabulary with capitals was made of texts that have them
+        told = settings.get("do_lower_case", not any(token != token.lower() for token in tokens if not token.startswith("[")))
+        return WordPieces(tokens, bool(told), settings.get("strip_accents"))
     whole = find_file(source, TOKENIZER_FILE, download)
     return None if whole is None else _read_whole(whole)
 
