@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from tests.flows.conftest import SMALL, only_run
 pytestmark = pytest.mark.slow
 
 CORPUS = ["corpus.speakers=6", "corpus.clips_per_emotion=6", *SMALL[2:]]
-TEACHER = ["experiments=emodistill/teacher_linguistic", *CORPUS, "trainer.max_epochs=14", "datamodule.batch_size=16"]
+TEACHER = ["experiments=emodistill/teacher_linguistic", *CORPUS, "datamodule.batch_size=16"]
 STUDENT = [
     "corpus=demo", *CORPUS, "student=timnet_39", "student.encoder.filters=8", "objective=ce_kl", "teacher=finished_run",
     "teacher.experiment=emodistill/teacher_linguistic", "trainer.max_epochs=1", "datamodule.batch_size=16",
@@ -34,7 +33,7 @@ def teacher(request: pytest.FixtureRequest, workplace: Path) -> Path:
     before = {name: os.environ.get(name) for name in ("SER_KD_RUNS", "SER_KD_CACHE")}
     os.environ |= {"SER_KD_RUNS": str(workplace / "runs"), "SER_KD_CACHE": str(workplace / "cache")}
     try:
-        assert main(["train", *TEACHER]) == 0
+        assert main(["train", *TEACHER, "trainer.max_epochs=14"]) == 0
     finally:
         for name, value in before.items():
             if value is None:
@@ -74,14 +73,16 @@ def test_errors_of_transcription_cost_the_teacher_that_answers(ser_kd, teacher: 
     assert record.metrics["test/teacher_ua"] < read(workplace, "emodistill/teacher_linguistic").metrics["test/ua"] - 0.05
     assert any("word-error rate of 0.6; measured: train 0." in note for note in record.notes)
     assert record.identity != read(workplace, "taught").identity
+    code, output, errors = ser_kd("evaluate", f"run={teacher}", "word_error_rate=0.6")
+    assert code == 0, errors
+    assert f"{record.metrics['test/teacher_ua']:.4f}   (record: " in output  # the same errors, asked for by itself
     code, _, errors = ser_kd("train", *STUDENT, "views=word_errors", "teacher.cache=auto", "cache.views=1", "experiment=drawn_errors")
     assert code == 0, errors
     assert any("view 1 drawn" in note for note in read(workplace, "drawn_errors").notes)
 
 
 def test_a_file_of_transcripts_is_read_and_what_it_lacks_is_told(ser_kd, teacher: Path, workplace: Path, tmp_path: Path) -> None:
-    with (teacher / "predictions.csv").open() as file:
-        names = [row["id"] for row in csv.DictReader(file)]
+    names = [path.stem for path in (workplace / "cache" / "demo_corpus").glob("*/*/*.wav")]
     (tmp_path / "asr.csv").write_text("id,text\n" + "".join(f"{name},some words\n" for name in names[1:]))
     words = [*TEACHER, f"datamodule.transcripts={tmp_path / 'asr.csv'}", "experiment=recognised"]
     code, _, errors = ser_kd("train", *words)
@@ -99,6 +100,8 @@ def test_a_file_of_transcripts_is_read_and_what_it_lacks_is_told(ser_kd, teacher
         (["export", "run={run}"], "hears nothing cannot be exported"),
         (["robustness", "run={run}"], "hears nothing cannot be judged in noise"),
         (["benchmark", "{run}"], "hears nothing cannot be benchmarked"),
+        (["evaluate", "run={run}", "word_error_rate=2"], "no word-error rate"),
+        (["evaluate", "run={run}", "word_error_rate=0.2", "corpus=audio_folder", "corpus.root=."], "own corpus only"),
         (["train", *TEACHER, "views=mixup"], "transcripts cannot be"),
         (["train", *TEACHER, "datamodule.transcripts=nowhere.csv"], "was not found"),
     ],
