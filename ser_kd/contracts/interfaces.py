@@ -23,7 +23,10 @@ class Frontend(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns features into frames or an embedding of ``width``."""
+    """Turns features into frames or an embedding of ``width``.
+
+    One that reads transcripts says so by an attribute ``reads_text = True``; clips without one are then refused before training.
+    """
 
     width: int
 
@@ -142,6 +145,16 @@ class NoiseTaker(Protocol):
     def awaits_noise(self) -> bool: ...
 
     def take_noise(self, bank: ClipSource) -> None: ...
+
+
+@runtime_checkable
+class TranscriptTaker(Protocol):
+    """A transform that needs the transcripts of the fold's training clips, which are handed in once the fold is known."""
+
+    @property
+    def awaits_transcripts(self) -> bool: ...
+
+    def take_transcripts(self, texts: Sequence[str]) -> None: ...
 
 
 @runtime_checkable

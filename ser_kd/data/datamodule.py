@@ -21,10 +21,11 @@ from ser_kd.data.collate import EvaluationClips, Padding, SpeechCollation, choos
 from ser_kd.data.dataset import SpeechDataset, group_values
 from ser_kd.data.decoded_audio import DecodedAudio, decode_corpus
 from ser_kd.data.manifest import Corpus, Manifest
-from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, ProtocolFold
+from ser_kd.data.protocols.evaluation_protocol import SPLITS, EvaluationProtocol, ProtocolFold
 from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
 from ser_kd.data.resumable_loader import ResumableLoader
 from ser_kd.data.sampling import Balance, KeyedBatchSampler, check_shares
+from ser_kd.data.transcripts import OnMissingText, Transcripts, add_word_errors, check_word_error_rate, has_text, missing_text_error
 from ser_kd.data.unlabelled_clips import UnlabelledClips
 
 
@@ -60,6 +61,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         features: Name -> what computes that feature of the clips; batches carry each as ``features[name]``. A waveform augmentation
             changes none of them. Features that a teacher hears are added by the task that loads it.
         feature_workers: See ``ClipFeatures``.
+        transcripts: CSV file with the columns ``id`` and ``text`` whose texts take the place of the corpus' own (see ``Transcripts``).
+        on_missing_text: What becomes of clips without a text, see ``Transcripts``.
+        word_error_rate: Share of the words of all texts that are made wrong, as a recogniser would (see ``add_word_errors``).
     """
 
     def __init__(
@@ -84,6 +88,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         unlabelled_root: str | Path | None = None,
         features: Mapping[str, FeatureExtractor] | None = None,
         feature_workers: int | None = None,
+        transcripts: str | Path | None = None,
+        on_missing_text: OnMissingText = "error",
+        word_error_rate: float = 0.0,
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -112,6 +119,10 @@ class SpeechDataModule(lightning.LightningDataModule):
         self.evaluation_length = choose_evaluation_length(clip_samples, padding, evaluation_clips)
         self.features = ClipFeatures(features, feature_workers)
         self._unlabelled = None if unlabelled_root is None else UnlabelledClips(unlabelled_root)
+        self.transcripts = Transcripts(transcripts, on_missing_text)
+        check_word_error_rate(word_error_rate)
+        self.word_error_rate = word_error_rate
+        self._without_text: frozenset[str] = frozenset()
         self._fold: ProtocolFold | None = None
         self._manifest: Manifest | None = None
         self._audio: DecodedAudio | None = None
@@ -130,7 +141,12 @@ class SpeechDataModule(lightning.LightningDataModule):
         if self._fold is None:
             manifest, _ = self._read()
             fold = self.protocol.choose_fold(manifest, self.label_set, self.fold_number)
-            self._fold = self.add_unlabelled(fold if self.withhold is None else fold.withhold(*self.withhold))
+            fold = self.add_unlabelled(fold if self.withhold is None else fold.withhold(*self.withhold))
+            self._without_text = frozenset(u.id for name in SPLITS for u in fold.split(name) if not has_text(u))
+            if self.word_error_rate:
+                fold, told = add_word_errors(fold, self.word_error_rate, self.seed)
+                self._manifest = replace(manifest, notes=(*manifest.notes, told))
+            self._fold = fold
             self.audit().raise_if_leaking(self.protocol.name)
 
     def extract_features(
@@ -157,6 +173,21 @@ class SpeechDataModule(lightning.LightningDataModule):
         chosen = [*self.fold.train, *self.fold.validation_set, *self.fold.test] if clips is None else clips
         folder = self.cache_dir / "features" / self.corpus.name
         return self.features.complete(self.audio, [u.id for u in chosen], folder, progress, tell)
+
+    def check_texts(self, splits: Sequence[str] = SPLITS) -> None:
+        """Check that each clip has a text, for a model that reads; a text whose words were all made wrong or dropped is one.
+
+        Args:
+            splits: Which clips are read.
+
+        Raises:
+            DataError: If clips lack one, and are not to be read as blank; they are named.
+        """
+        if self.transcripts.on_missing != "blank":
+            clips = [u.id for name in splits for u in self.fold.split(name)]
+            missing = [name for name in clips if name in self._without_text]
+            if missing:
+                raise missing_text_error(missing, len(clips))
 
     def refit(self) -> None:
         """Train on training and validation clips from now on; there is no validation any more."""
@@ -215,7 +246,8 @@ class SpeechDataModule(lightning.LightningDataModule):
     def add_unlabelled(self, fold: ProtocolFold) -> ProtocolFold:
         """Give a fold whose training split holds the unlabelled clips too; its fingerprint, which stands for the protocol, stays."""
         audio = self.audio  # reads the folder
-        clips = () if self._unlabelled is None else self._unlabelled.list_usable(audio.audio_hashes)
+        clips = () if self._unlabelled is None else self.transcripts.replace_texts(self._unlabelled.list_usable(audio.audio_hashes))
+        clips = tuple(clip for clip in clips if has_text(clip) or self.transcripts.on_missing != "skip")
         return replace(fold, train=fold.train + clips) if clips else fold
 
     def audit(self) -> LeakageAudit:
@@ -308,7 +340,8 @@ class SpeechDataModule(lightning.LightningDataModule):
             audio = decode_corpus(manifest.utterances, self.sample_rate_hz, self.cache_dir, self.progress)
             if audio.faults and self.on_bad_audio == "error":
                 raise bad_audio_error(audio.faults, len(manifest.utterances))
-            self._manifest = manifest.without(audio.faults)
+            others = () if self._unlabelled is None else self._unlabelled.utterances
+            self._manifest = self.transcripts.apply(manifest.without(audio.faults), others)
             self._audio = audio
             if self._unlabelled is not None:
                 self._add_unlabelled_audio(self._unlabelled, self._manifest, audio)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from ser_kd.contracts.batch import ModelInput, SpeechBatch
-from ser_kd.contracts.interfaces import ClipSource, NoiseTaker, Transform
+from ser_kd.contracts.interfaces import ClipSource, NoiseTaker, TranscriptTaker, Transform
 
 
 @dataclass
@@ -16,11 +17,13 @@ class Views:
         both: Before the branch: teacher and student hear the same augmented clip, and targets follow it (000, mix-up).
         student: The student alone (001: noise, while the teacher hears the clean clip).
         teacher: The teacher alone.
+        transcripts: Training transcripts that were handed over; empty where no slot waited for any.
     """
 
     both: Transform | None = None
     student: Transform | None = None
     teacher: Transform | None = None
+    transcripts: Sequence[str] = field(default=(), init=False)
 
     @property
     def mixes_clips(self) -> bool:
@@ -42,6 +45,19 @@ class Views:
         """Hand noises to the slots that wait for them."""
         for transform in self.noise_takers:
             transform.take_noise(bank)
+
+    @property
+    def awaits_transcripts(self) -> bool:
+        """Whether a slot waits for transcripts."""
+        slots: list[object] = [self.both, self.student, self.teacher]
+        return any(isinstance(transform, TranscriptTaker) and transform.awaits_transcripts for transform in slots)
+
+    def take_transcripts(self, texts: Sequence[str]) -> None:
+        """Hand the transcripts of the training clips to the slots that wait for them."""
+        self.transcripts = tuple(texts)
+        for transform in (self.both, self.student, self.teacher):
+            if isinstance(transform, TranscriptTaker) and transform.awaits_transcripts:
+                transform.take_transcripts(texts)
 
     def teacher_input(self, batch: SpeechBatch) -> ModelInput:
         """Give what the teacher hears alone."""

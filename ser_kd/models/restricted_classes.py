@@ -38,6 +38,11 @@ class RestrictedClasses(nn.Module):
         self.model = model
         self.register_buffer("forbidden", ~torch.tensor(list(allowed)))
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model needs the clips' transcripts."""
+        return bool(getattr(self.model, "reads_text", False))
+
     def forward(self, inputs: ModelInput) -> Outputs:
         """Ask the model and take the forbidden classes out of its answer."""
         outputs: Outputs = self.model(inputs)

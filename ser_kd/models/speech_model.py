@@ -109,6 +109,11 @@ class SpeechModel(nn.Module):
         """
         return self.answer(self.extract(inputs))
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether it needs the clips' transcripts."""
+        return bool(getattr(self.encoder, "reads_text", False))
+
     def extract(self, inputs: ModelInput) -> Features:
         """Give the front-end's features; without a front-end the texts pass through."""
         return Features(None, None, inputs.texts, inputs.keys) if self.frontend is None else self.frontend(inputs)

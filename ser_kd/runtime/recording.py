@@ -12,7 +12,7 @@ from ser_kd.contracts.cross_corpus_record import CrossCorpusRecord
 from ser_kd.contracts.records import RunRecord
 from ser_kd.storage.atomic import replace_file, write_text
 from ser_kd.storage.audio_files import AUDIO_SUFFIXES, list_audio
-from ser_kd.storage.hashing import hash_data
+from ser_kd.storage.hashing import hash_data, hash_file
 
 NOT_SCIENCE = (
     "paths", "logger", "cache", "dry_run", "experiment", "experiments", "fold", "seed", "callbacks", "name", "checkpoint_minutes",
@@ -43,13 +43,24 @@ NOT_SCIENCE_WITHIN = {
         "mobilenetv4_m",
         "mobilenetv3_l",
         "prosodic_widths",
+        "bert_layers",
+        "bert_width",
+        "bert_vocabulary",
+        "bert_learning_rate",
     ),
     "teacher": ("experiment", "run", "members", "cache"),
 }
 
 
 NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
-    "datamodule": {"evaluation_clips": "fitted", "unlabelled_root": None, "features": None},
+    "datamodule": {
+        "evaluation_clips": "fitted",
+        "unlabelled_root": None,
+        "features": None,
+        "transcripts": None,
+        "on_missing_text": "error",
+        "word_error_rate": 0.0,
+    },
     "protocol": {"targets": "classes"},
 }
 """Keys that later versions brought -> the value at which a run is called as it was before them."""
@@ -60,7 +71,8 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
 
     Fold and seed are not part of it (they stand in the folder name), nor are devices, workers, loggers and paths. The protocol's
     fingerprint stands for the data, the teacher's identity for the teacher, however it was named, and names and sizes of the audio
-    files for a folder of noises, rooms or unlabelled clips (a ``root`` below ``views``, ``noise`` or ``datamodule``), wherever it lies.
+    files for a folder of noises, rooms or unlabelled clips (a ``root`` below ``views``, ``noise`` or ``datamodule``), wherever it lies,
+    and the content of a file of transcripts for the file.
     Whether answers come from a cache does not count, but what they lose there does, and so do draws that repeat (``cache.views``).
 
     Args:
@@ -86,7 +98,7 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
         )
     science["views"] = name_folders_by_content(science.get("views"))
     if "datamodule" in science:
-        science["datamodule"] = name_folders_by_content(science["datamodule"])
+        science["datamodule"] = _name_transcripts_by_content(name_folders_by_content(science["datamodule"]))
     if "noise" in science:
         science["noise"] = name_folders_by_content(science["noise"])
     cache = config.get("cache") or {}
@@ -98,6 +110,12 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
     if lossy:  # an ordinary run keeps the name it had before there were caches
         science["cache"] = lossy
     return hash_data([science, protocol_fingerprint, teacher_identity])
+
+
+def _name_transcripts_by_content(node: Any) -> Any:
+    """Put a hash of the file in the place of its path: texts are in no protocol's fingerprint."""
+    path = Path(node["transcripts"]).expanduser() if isinstance(node, Mapping) and node.get("transcripts") else None
+    return node if path is None else {**node, "transcripts": hash_file(path) if path.is_file() else None}
 
 
 def name_folders_by_content(node: Any) -> Any:

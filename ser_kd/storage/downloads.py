@@ -52,13 +52,11 @@ def find_model(source: str, download: bool = False) -> ModelFiles | None:
     Raises:
         DataError: If a folder is missing or holds no model, or the hub knows no such model.
     """
-    folder = Path(source).expanduser()
 
     def find(name: str) -> Path | None:
-        if is_folder(source):
-            return folder / name if (folder / name).is_file() else None
-        return _find_on_hub(source, name, download)
+        return find_file(source, name, download)
 
+    folder = Path(source).expanduser()
     config = find(CONFIG_FILE)
     index_or_weights = next((path for name in WEIGHT_FILES if (path := find(name)) is not None), None) if config else None
     if config is not None and index_or_weights is not None:
@@ -78,6 +76,23 @@ def find_model(source: str, download: bool = False) -> ModelFiles | None:
             remedy="correct source, or copy the files there",
         )
     return None
+
+
+def find_file(source: str, name: str, download: bool = False) -> Path | None:
+    """Find one file of a model; None where it has none of that name, or it is not on this machine and may not or cannot be fetched.
+
+    Args:
+        source: Folder, or a name on the Hugging Face hub.
+        name: The file.
+        download: See ``find_model``.
+
+    Raises:
+        DataError: If the hub knows no such model.
+    """
+    if not is_folder(source):
+        return _find_on_hub(source, name, download)
+    path = Path(source).expanduser() / name
+    return path if path.is_file() else None
 
 
 def _find_on_hub(source: str, name: str, download: bool) -> Path | None:

@@ -33,6 +33,7 @@ from ser_kd.runtime.composition import compose
 from ser_kd.runtime.faults import join_names
 from ser_kd.runtime.paths import find_conf_dir, find_experiment_roots
 from ser_kd.tasks.finished_runs import load_student, read_finished_run, read_run_config
+from ser_kd.tasks.text_readers import check_hears
 from ser_kd.tasks.untrained_export import export_untrained
 
 
@@ -140,7 +141,9 @@ def _find_run(name: str, folder: Path) -> System:
 
     system = System(record, make_model, files, f"ser-kd export run={name} makes it", tuple(run.protocol.classes))
     system.file_ua = _read_signed_accuracy(folder / EXPORT_FOLDER / SIGN_OFF)
-    return _with_clips(system, read_run_config(folder).get("datamodule") or {})
+    config = read_run_config(folder)
+    check_hears(config, name, "benchmarked")
+    return _with_clips(system, config.get("datamodule") or {})
 
 
 def _read_signed_accuracy(path: Path) -> dict[str, float]:
@@ -175,6 +178,7 @@ def _find_file(name: str, path: Path) -> System:
 
 def _find_untrained(name: str, scale: str) -> System:
     config = compose("train", [f"experiments={name}", f"scale={scale}"])
+    check_hears(config, name, "benchmarked")
     data: SpeechDataModule = build(config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol), fold=0, seed=0)
     label_set, rate = data.label_set, data.sample_rate_hz  # asks for no clip
 

@@ -26,7 +26,7 @@ from ser_kd.models.restricted_classes import RestrictedClasses
 from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import git_revision, installed_packages
 from ser_kd.runtime.recording import now, write_evaluation
-from ser_kd.tasks.finished_runs import judge_clips, load_student
+from ser_kd.tasks.finished_runs import OWN_CLIPS_ONLY, judge_clips, load_student
 from ser_kd.tasks.prepared_clips import prepare_clips
 
 
@@ -79,7 +79,7 @@ def judge_other_corpus(
     classes, remarks = question.classes, question.remarks
     remarks += _check_same_named(folder, run, corpus)
     data: SpeechDataModule = build(
-        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, "unlabelled_root": None}),
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, **OWN_CLIPS_ONLY}),
         corpus=question.corpus,
         protocol=AllClips(targets=question.targets),
         fold=0,

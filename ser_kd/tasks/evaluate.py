@@ -82,6 +82,13 @@ def run(arguments: list[str]) -> int:
             got=f"split={config.split} of a run that was trained on {record.corpus}",
             remedy="leave split out",
         )
+    if config.word_error_rate is not None:
+        raise ConfigError(
+            "Words err in the texts of a run's own corpus only, by the words of its training clips.",
+            expected="word_error_rate without another corpus",
+            got=f"word_error_rate={config.word_error_rate} beside corpus={corpus.name}",
+            remedy="leave one of the two out",
+        )
     evaluation, place = judge_other_corpus(
         folder, corpus, checkpoint=config.checkpoint, restrict=config.restrict, label_set=config.label_set,
         command=command, cache_dir=config.paths.cache,
@@ -103,7 +110,8 @@ def _check_who(config: DictConfig) -> None:
         )
     if config.teacher is None:
         return
-    idle = [f"{key}={config[key]}" for key, plain in (("split", None), ("checkpoint", "best"), ("restrict", False), ("label_set", None))
+    idle = [f"{key}={config[key]}" for key, plain in (("split", None), ("checkpoint", "best"), ("restrict", False), ("label_set", None),
+            ("word_error_rate", None))
             if config[key] != plain]  # fmt: skip
     if idle or "_target_" not in config.corpus:
         raise ConfigError(
@@ -143,7 +151,7 @@ def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
 
     split = config.split or "test"
     moved = {name: value for name, value in config.corpus.items() if value is not None}
-    record, result = judge_again(Path(config.run), split, config.checkpoint, moved, config.paths.cache)
+    record, result = judge_again(Path(config.run), split, config.checkpoint, moved, config.paths.cache, config.word_error_rate)
     rows = {}
     for name in (name for name in SUMMARY if name in result.values):
         recorded = record.metrics.get(f"{split}/{name}")

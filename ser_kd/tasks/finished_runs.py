@@ -10,7 +10,7 @@ import lightning
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ser_kd.contracts.errors import DataError
+from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.distill.distillation_module import DistillationModule
@@ -23,6 +23,9 @@ from ser_kd.runtime.progress import quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import read_record
 from ser_kd.storage.checkpoints import read_checkpoint
 from ser_kd.tasks.prepared_clips import prepare_clips
+
+OWN_CLIPS_ONLY: dict[Any, Any] = {"unlabelled_root": None, "transcripts": None, "word_error_rate": 0.0}
+"""Keys of a run's data module that speak of its own corpus and are left out where another is judged."""
 
 
 def read_finished_run(folder: Path) -> RunRecord:
@@ -90,7 +93,9 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
     return model.eval(), record, config
 
 
-def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, Any], cache_dir: str) -> tuple[RunRecord, PanelResult]:
+def judge_again(
+    folder: Path, split: str, checkpoint: str, moved: Mapping[str, Any], cache_dir: str, word_error_rate: float | None = None
+) -> tuple[RunRecord, PanelResult]:
     """Judge a finished run's checkpoint on validation or test once more.
 
     Args:
@@ -99,14 +104,25 @@ def judge_again(folder: Path, split: str, checkpoint: str, moved: Mapping[str, A
         checkpoint: ``best`` or ``last``.
         moved: Keys of the corpus that are others now: ``root`` or ``path``, where it lies elsewhere.
         cache_dir: Folder for decoded audio.
+        word_error_rate: Of the texts, for a model that reads; None as it was trained.
 
     Returns:
         The run's record and the new result.
 
     Raises:
+        ConfigError: If words are to err and the model reads none.
         DataError: If the corpus is no longer the one the run was trained on.
     """
     model, record, config = load_student(folder, checkpoint)
+    if word_error_rate is not None:
+        if not getattr(model, "reads_text", False):
+            raise ConfigError(
+                "Words are to err, and the model reads none.",
+                expected="a run whose model reads transcripts",
+                got=f"word_error_rate={word_error_rate:g} for {folder}",
+                remedy="leave word_error_rate out",
+            )
+        config = DictConfig(OmegaConf.merge(config, {"datamodule": {"word_error_rate": word_error_rate}}))
     data = open_run_data(record, config, moved, cache_dir)
     if split == "validation" and not data.fold.validation_set:
         raise DataError(
@@ -160,6 +176,8 @@ def judge_clips(model: nn.Module, classes: Sequence[str], data: SpeechDataModule
         The module that judged, with its ``results`` and ``predictions`` by split.
     """
     quieten_libraries("offline")
+    if getattr(model, "reads_text", False):
+        data.check_texts([split])
     targets = data.protocol.targets
     loss = DimensionError() if targets == "dimensions" else CrossEntropy()
     labels_only = Objective({"labels": {"loss": loss, "weight": 1.0}})  # judging needs no teacher

@@ -22,6 +22,7 @@ from ser_kd.models.named_features import check_hears_waveform
 from ser_kd.runtime import console
 from ser_kd.runtime.recording import read_record
 from ser_kd.tasks.finished_runs import load_student, read_finished_run, read_run_config
+from ser_kd.tasks.text_readers import check_hears
 
 Answer = Callable[[Sequence[SpeechClip], SpeechBatch], list[int]]
 """Gives the class index of each of B clips, whose waveforms stand in the batch, whole."""
@@ -105,6 +106,9 @@ def find_robustness_systems(runs: Sequence[str], models: Sequence[str], teacher:
             got="none",
             remedy="name one: ser-kd robustness run=runs/mlkd_noisy/teacher/IDENTITY/fold=0/seed=0",
         )
+    for system in found:
+        if system.file is None:
+            check_hears(system.config, str(system.source), "judged in noise")
     _check_one_protocol(found)
     if not enhances:
         return found

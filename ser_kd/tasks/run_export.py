@@ -32,8 +32,9 @@ from ser_kd.runtime.environment import describe_hardware, git_revision, installe
 from ser_kd.runtime.recording import now
 from ser_kd.storage.atomic import check_writable, write_text
 from ser_kd.tasks.exported_clips import Waveforms, ask_model, choose_calibration_clips
-from ser_kd.tasks.finished_runs import load_student, open_run_data
+from ser_kd.tasks.finished_runs import load_student, open_run_data, read_finished_run, read_run_config
 from ser_kd.tasks.model_cards import write_model_card
+from ser_kd.tasks.text_readers import check_hears
 
 SAME_SCORE = 1e-6
 """By how much the trained model's UA or mean CCC may differ from its record: not by a clip."""
@@ -82,6 +83,8 @@ def export_run(request: ExportRequest) -> ExportRecord:
         DataError: If there is no finished run, its corpus is another now, or a file cannot be written.
         ParityError: If no exporter can take the model.
     """
+    read_finished_run(request.run)
+    check_hears(read_run_config(request.run), str(request.run), "exported")
     model, run_record, config = load_student(request.run, request.checkpoint)
     if not isinstance(model, SpeechModel):
         raise ConfigError(

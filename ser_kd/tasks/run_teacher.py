@@ -14,6 +14,7 @@ from ser_kd.distill.cached_teacher import CachedTeacher
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.runtime import console
 from ser_kd.runtime.recording import name_folders_by_content
+from ser_kd.storage.hashing import hash_data
 from ser_kd.tasks.teacher_cache import CacheRequest, OpenedCache, open_cache
 from ser_kd.tasks.training_run import TrainingRun, read_cache_spec
 
@@ -58,6 +59,9 @@ def _open_cache(run: TrainingRun, module: DistillationModule) -> OpenedCache:
     if run.noise is not None:  # babble depends on the fold
         noise = name_folders_by_content(OmegaConf.to_container(run.config.noise, resolve=True))
         views = {slot: [node, noise, run.fold.fingerprint, run.fold.fold] for slot, node in views.items() if node is not None}
+    if module.views.transcripts:  # words of other clips come into a text
+        words = hash_data(sorted(module.views.transcripts))
+        views = {slot: [node, words] for slot, node in views.items() if node is not None}
     return open_cache(
         CacheRequest(
             spec=read_cache_spec(run.config),

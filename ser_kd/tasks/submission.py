@@ -18,7 +18,7 @@ from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.protocols.all_clips import AllClips
 from ser_kd.runtime.build import build
 from ser_kd.storage.atomic import replace_file
-from ser_kd.tasks.finished_runs import load_student
+from ser_kd.tasks.finished_runs import OWN_CLIPS_ONLY, load_student
 from ser_kd.tasks.prepared_clips import prepare_clips
 
 _ORDER = ("EmoAct", "EmoVal", "EmoDom")
@@ -50,13 +50,15 @@ def write_submission(
     model, run, config = load_student(folder, checkpoint)
     columns = _choose_columns(run, wanted)
     data: SpeechDataModule = build(
-        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, "unlabelled_root": None}),
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, **OWN_CLIPS_ONLY}),
         corpus=corpus,
         protocol=AllClips(labelled=False),
         fold=0,
         seed=config.seed,
     )
     prepare_clips(data)
+    if getattr(model, "reads_text", False):
+        data.check_texts(["test"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     suffix = "_last" if checkpoint == "last" else ""

@@ -44,6 +44,7 @@ from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_
 from ser_kd.tasks.prepared_clips import add_teacher_features, check_heard, extract_features
 from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
+from ser_kd.tasks.text_readers import check_readers, hand_over_transcripts, list_readers
 
 DEFAULT_MONITORS: dict[Targets, str] = {
     "classes": "validation/ua",
@@ -117,6 +118,8 @@ class TrainingRun:
         if with_weights:
             self.start = start_from_teacher(student, list(teachers.values()))
             load_pretrained(student)
+        readers = list_readers(student, teachers)
+        check_readers(readers, self.data, views := self.make_views())
         connect_layers(objective, student, teachers)
         if count_processes() > 1 and self.config.trainer.get("sync_batchnorm"):
             share_statistics(student)
@@ -148,6 +151,7 @@ class TrainingRun:
         """
         views: Views = build(self.config.views) or Views()
         hand_over_noise(self.noise, views)
+        hand_over_transcripts(self.data, views)
         return views
 
     def make_trainer(self, callbacks: Sequence[Callback], loggers: Any) -> lightning.Trainer:

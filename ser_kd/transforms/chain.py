@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Generic
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.contracts.interfaces import ClipSource, NoiseTaker
+from ser_kd.contracts.interfaces import ClipSource, NoiseTaker, TranscriptTaker
 from ser_kd.transforms.random_transform import RandomTransform, Subject
 
 
@@ -55,6 +55,17 @@ class Chain(Generic[Subject]):
         for transform in self.transforms:
             if isinstance(transform, NoiseTaker) and transform.awaits_noise:
                 transform.take_noise(bank)
+
+    @property
+    def awaits_transcripts(self) -> bool:
+        """Whether one of the transforms waits for transcripts."""
+        return any(isinstance(transform, TranscriptTaker) and transform.awaits_transcripts for transform in self.transforms)
+
+    def take_transcripts(self, texts: Sequence[str]) -> None:
+        """Hand transcripts to the transforms that wait for them."""
+        for transform in self.transforms:
+            if isinstance(transform, TranscriptTaker) and transform.awaits_transcripts:
+                transform.take_transcripts(texts)
 
     def __call__(self, batch: Subject) -> Subject:
         for transform in self.transforms:

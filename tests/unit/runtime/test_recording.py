@@ -46,6 +46,8 @@ def changed(section: str, key: str | None, value: object) -> dict:
         ("protocol", "superb_metadata", "/elsewhere"), ("noise", None, None), ("scale", "distil_layers", 3),
         ("datamodule", "evaluation_clips", "fitted"), ("datamodule", "unlabelled_root", None), ("datamodule", "features", None),
         ("datamodule", "feature_workers", 2), ("scale", "prosodic_widths", [8, 8, 16, 16]), ("protocol", "targets", "classes"),
+        ("datamodule", "transcripts", None), ("datamodule", "on_missing_text", "error"), ("datamodule", "word_error_rate", 0.0),
+        ("scale", "bert_width", 64),
     ],
 )  # fmt: skip
 def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:
@@ -59,6 +61,8 @@ def test_what_changes_no_science_changes_no_identity(section: str, key: str | No
         ("datamodule", "batch_size", 32),
         ("datamodule", "evaluation_clips", "whole"),
         ("datamodule", "features", {"egemaps_lld": {"_target_": "x"}}),
+        ("datamodule", "word_error_rate", 0.2),
+        ("datamodule", "on_missing_text", "skip"),
         ("trainer", "max_epochs", 11),
         ("trainer", "precision", "bf16-mixed"),
         ("batch_scope", None, ["process", 2]),
@@ -107,6 +111,15 @@ def test_unlabelled_clips_count_by_their_files(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.wav").write_bytes(b"x" * size)
         names.append(identify(changed("datamodule", "unlabelled_root", str(tmp_path / folder)), "print", "t"))
+    assert names[0] == names[1] != names[2]
+    assert identify(CONFIG, "print", "t") not in names
+
+
+def test_transcripts_count_by_their_content_and_not_by_their_place(tmp_path: Path) -> None:
+    names = []
+    for file, text in (("here.csv", "id,text\na,yes\n"), ("there.csv", "id,text\na,yes\n"), ("other.csv", "id,text\na,no\n")):
+        (tmp_path / file).write_text(text)
+        names.append(identify(changed("datamodule", "transcripts", str(tmp_path / file)), "print", "t"))
     assert names[0] == names[1] != names[2]
     assert identify(CONFIG, "print", "t") not in names
 

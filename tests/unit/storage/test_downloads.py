@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ser_kd.contracts.errors import DataError
-from ser_kd.storage.downloads import describe_hub_access, find_model, is_folder, read_json
+from ser_kd.storage.downloads import describe_hub_access, find_file, find_model, is_folder, read_json
 
 
 def write_model(folder, *files):
@@ -107,3 +107,12 @@ def test_damaged_json_is_named(tmp_path, text):
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=r"config\.json cannot be read"):
         read_json(path)
+
+
+def test_a_single_file_is_found_beside_the_weights(tmp_path, hub_cache):
+    folder = write_model(tmp_path / "mine", "vocab.txt")
+    assert find_file(str(folder), "vocab.txt") == folder / "vocab.txt"
+    assert find_file(str(folder), "other.txt") is None
+    held = hub_cache("owner/name", "vocab.txt")
+    assert find_file("owner/name", "vocab.txt") == held / "vocab.txt"
+    assert find_file("owner/name", "other.txt") is None

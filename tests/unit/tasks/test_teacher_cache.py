@@ -387,3 +387,23 @@ def test_two_processes_build_one_cache_at_once(corpus: Path, tmp_path: Path) -> 
     assert [process.returncode for process in pair] == [0, 0]
     assert sorted(json.loads(line)[0] for line in told) == [0, 24]
     assert open_cache(make_request(corpus, tmp_path, spec=CacheSpec(views=4), views=augmentation())).built == 0
+
+
+def test_a_changed_transcript_changes_the_row_of_its_clip_alone(corpus: Path, tmp_path: Path) -> None:
+    def write(changed: str = "clip 0") -> Path:
+        lines = [f"clip{number:02d}.wav,{changed if number == 0 else f'clip {number}'}" for number in range(12)]
+        (tmp_path / "texts.csv").write_text("\n".join(["id,text", *lines]))
+        return tmp_path / "texts.csv"
+
+    def build() -> OpenedCache:
+        data = make_data(corpus, transcripts=tmp_path / "texts.csv", fold=1)
+        assert "clip00.wav" in {u.id for u in data.fold.train}
+        return open_cache(make_request(corpus, tmp_path / "cache", data=data))
+
+    write()
+    assert build().built == 6
+    assert build().built == 0
+    write("something else")
+    assert build().built == 1
+    write()
+    assert build().built == 0
