@@ -85,19 +85,17 @@ def fill_projection_widths(config: DictConfig, objective: Objective, teacher: Te
     if projections is None or teacher is None:
         return
     models = {member.name: member.model for member in teacher.members}
-    for name, width in projections.items():
-        if width != AS_TEACHER:
-            continue
+    for name in [str(key) for key, width in projections.items() if width == AS_TEACHER]:
         place = f"student.head.projections.{name}"
         if name not in models:
             raise ConfigError(
                 f"The projection '{name}' follows a teacher that is not there.",
                 expected=", ".join(models),
                 got=f"{place}={AS_TEACHER}",
-                remedy=f"{suggest(str(name), models) or 'name that member'}, or set {place}=null, or to a number",
+                remedy=f"{suggest(name, models) or 'name that member'}, or set {place}=null, or to a number",
             )
         widths = list_widths(models[name], f"teacher '{name}'", place)
-        wanted = _find_followed(objective, str(name))
+        wanted = _find_followed(objective, name)
         projections[name] = widths.get(wanted, widths.get(None))
 
 

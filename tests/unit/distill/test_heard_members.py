@@ -45,6 +45,8 @@ def test_a_weight_of_zero_is_a_term_switched_off() -> None:
     parts = {"a": {"loss": CrossEntropy(), "weight": "1 - alpha"}, "b": {"loss": SoftTargets(2.0), "weight": "alpha * beta"}}
     assert Objective(parts, alpha=1.0, beta=0.5).is_switched_off("a")  # type: ignore[arg-type]
     assert not Objective(parts, alpha=0.5, beta=0.5).is_switched_off("a")  # type: ignore[arg-type]
+    falling = Objective(parts, alpha=1.0, beta=0.5, schedules={"alpha": LinearSchedule(1.0, 0.5)})  # type: ignore[arg-type]
+    assert not falling.is_switched_off("a")
     assert Objective(parts, alpha=0.5, beta=0.0).is_switched_off("b")  # type: ignore[arg-type]
     assert Objective({"a": {"loss": CrossEntropy(), "weight": 0}}).is_switched_off("a")
     assert make(alpha=0.0).terms_needing_teacher() == ["prosody"]

@@ -105,7 +105,9 @@ def test_single_precision_inside_autocast(batch):
 def test_what_cannot_be_brought_together_is_told_before_the_first_step():
     with pytest.raises(ConfigError, match=r"(?s)no embedding 'deep' of the teacher 'prosodic'.*the pooled one \(null\), 'hidden'"):
         term(teacher_embedding="deep").connect_embeddings({None: 5}, {None: 3, "hidden": 2})
-    with pytest.raises(ConfigError, match=r"(?s)could follow the teacher 'prosodic'.*'prosodic' of width 3.*pooled one \(null\) of width 5"):
+    with pytest.raises(
+        ConfigError, match=r"(?s)could follow the teacher 'prosodic'.*'prosodic' of width 3.*pooled one \(null\) of width 5"
+    ):
         term().connect_embeddings({None: 5}, {None: 3})
     with pytest.raises(ConfigError, match=r"(?s)'prosodic' of width 3, or.*'prosodic' of width 4"):
         term(projection=nn.Linear).connect_embeddings({None: 5, "prosodic": 4}, {None: 3})

@@ -59,7 +59,7 @@ def test_dimensions_are_answered_too():
 def test_errors():
     with pytest.raises(ConfigError, match=r"(?s)projection 'prosodic'.*projections\.prosodic=teacher.*prosodic=256, or =null"):
         ProjectedHead(5, 4, {"prosodic": "teacher"})
-    with pytest.raises(ConfigError, match="projections.prosodic=0"):
+    with pytest.raises(ConfigError, match=r"projections\.prosodic=0"):
         ProjectedHead(5, 4, {"prosodic": 0})
     with pytest.raises(ConfigError, match=r"(?s)input of the classifier.*concat or pooled.*both"):
         ProjectedHead(5, 4, WIDTHS, classifier_input="both")  # type: ignore[arg-type]
