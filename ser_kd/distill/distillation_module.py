@@ -178,7 +178,10 @@ class DistillationModule(lightning.LightningModule):
             self.train(training)
 
     def on_train_start(self) -> None:
-        """Refuse batches that are too small for a term, as far as the loader tells their size."""
+        """Refuse batches that are too small for a term, as far as the loader tells their size, and tell the members' shares."""
+        shares = getattr(self.teacher, "member_shares", None)
+        if shares is not None:
+            self.objective.set_member_shares(shares)
         batch_size = getattr(getattr(self.trainer.train_dataloader, "batch_sampler", None), "batch_size", None)
         if isinstance(batch_size, int):
             self.objective.check_batch_size(batch_size if self.batch_scope == "global" else batch_size // self.trainer.world_size)

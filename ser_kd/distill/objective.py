@@ -19,6 +19,8 @@ from ser_kd.distill.schedules import Schedule
 
 _COMPLEMENT = re.compile(r"1\s*-\s*(\w+)")
 COEFFICIENTS = ("alpha", "beta", "gamma")
+COMBINED = "combined"
+"""What a term's ``teacher`` is called that listens to all members as one."""
 
 
 class Term(TypedDict):
@@ -38,7 +40,10 @@ class Objective(nn.Module):
     A term's weight is a number, the name of a coefficient, ``1 - <coefficient>``, or a product of two coefficients, so that
     alpha (KL + beta ML) + (1 - alpha) CE is written as ``alpha``, ``alpha * beta`` and ``1 - alpha``. Nothing here multiplies by
     T^2: that is the term's own key (``scale_by_temperature_squared``). A term whose weight is 0 is not computed, and a teacher that
-    no remaining term listens to is not run.
+    no remaining term listens to is not run. One whose weight is 0 for good, by a number and no schedule, counts as switched off.
+
+    With ``weigh_members`` a term that listens to one member by name is multiplied by M w_m besides, w_m that member's share by
+    ``teacher.weights`` (such as its confidence on validation clips) and M the number of members: uniform weights change nothing.
 
     Where several processes share a batch, terms with ``needs_whole_batch`` (see ``LossTerm``) are computed over all its clips, the
     others over each process's and averaged by clips: loss and gradient are those of one process.
@@ -50,6 +55,7 @@ class Objective(nn.Module):
         gamma: A further weight.
         temperature: Given to every term that has a ``temperature`` of None.
         schedules: ``alpha``, ``beta``, ``gamma`` or ``temperature`` -> a schedule that replaces the number.
+        weigh_members: See above.
 
     Raises:
         ConfigError: If a weight or schedule names something unknown or unset, or no term is left.
@@ -65,8 +71,11 @@ class Objective(nn.Module):
         gamma: float | None = None,
         temperature: float | None = None,
         schedules: Mapping[str, Schedule] | None = None,
+        weigh_members: bool = False,
     ) -> None:
         super().__init__()
+        self.weigh_members = weigh_members
+        self._member_factors: dict[str, float] = {}
         self.numbers: dict[str, float | None] = {"alpha": alpha, "beta": beta, "gamma": gamma, "temperature": temperature}
         self.schedules = dict(schedules or {})
         unknown = sorted(set(self.schedules) - set(self.numbers))
@@ -122,6 +131,9 @@ class Objective(nn.Module):
 
     def weight_of(self, term: str, progress: float) -> float:
         """Give a term's weight at ``progress``."""
+        return self._member_factors.get(heard_by(self.losses[term]) or "", 1.0) * self._own_weight(term, progress)
+
+    def _own_weight(self, term: str, progress: float) -> float:
         weight = self.weights[term]
         if not isinstance(weight, str):
             return float(weight)
@@ -131,9 +143,28 @@ class Objective(nn.Module):
         factors = [self.number(factor.strip(), progress) for factor in weight.split("*")]
         return math.prod(factors)
 
+    def is_switched_off(self, term: str) -> bool:
+        """Tell whether a term's weight is 0 at all times."""
+        weight = self.weights[term]
+        if not isinstance(weight, str):
+            return float(weight) == 0
+        complement = _COMPLEMENT.fullmatch(weight.strip())
+        if complement:
+            return complement[1] not in self.schedules and self.number(complement[1], 0.0) == 1
+        factors = [factor.strip() for factor in weight.split("*")]
+        return any(factor not in self.schedules and self.number(factor, 0.0) == 0 for factor in factors)
+
+    def set_member_shares(self, shares: Mapping[str, float]) -> None:
+        """Tell each member's share of the combined answer to an objective that weighs members; others forget it.
+
+        Args:
+            shares: Member name -> share; all of them make 1.
+        """
+        self._member_factors = {name: len(shares) * share for name, share in shares.items()} if self.weigh_members else {}
+
     def terms_needing_teacher(self) -> list[str]:
-        """List the terms that cannot be computed without a teacher."""
-        return [name for name, loss in self.losses.items() if _as_term(loss).needs_teacher]
+        """List the terms that cannot be computed without a teacher, those that are switched off not among them."""
+        return [name for name, loss in self.losses.items() if _as_term(loss).needs_teacher and not self.is_switched_off(name)]
 
     def listens_to_teacher(self, progress: float) -> bool:
         """Tell whether a term with a weight above 0 needs the teacher at ``progress``."""
@@ -145,7 +176,7 @@ class Objective(nn.Module):
         Raises:
             ConfigError: If one does.
         """
-        asking = [name for name, loss in self.losses.items() if getattr(loss, "needs_labels", False)]
+        asking = [name for name, loss in self.losses.items() if getattr(loss, "needs_labels", False) and not self.is_switched_off(name)]
         if asking:
             raise ConfigError(
                 f"No training clip has a label, and {', '.join(asking)} would learn from labels.",
@@ -162,7 +193,7 @@ class Objective(nn.Module):
         """
         for name, loss in self.losses.items():
             needed = getattr(loss, "needs_targets", None)
-            if needed is not None and targets not in (needed, "both"):
+            if needed is not None and targets not in (needed, "both") and not self.is_switched_off(name):
                 own = "ce" if targets == "classes" else "ccc"
                 raise ConfigError(
                     f"The term '{name}' needs {needed}, and the run learns {targets} alone.",
@@ -269,8 +300,14 @@ class Objective(nn.Module):
             "terms": dict(self.weights),
             **{name: number for name, number in self.numbers.items() if number is not None},
             **({"schedules": sorted(self.schedules)} if self.schedules else {}),
+            **({"weigh_members": True} if self.weigh_members else {}),
             "needs_teacher": self.terms_needing_teacher(),
         }
+
+
+def heard_by(loss: nn.Module) -> str | None:
+    """Give whom a term listens to: a member's name, ``combined``, or None where it needs no teacher."""
+    return str(getattr(loss, "teacher", COMBINED)) if getattr(loss, "needs_teacher", False) else None
 
 
 def _place(name: str, term: Term) -> float | str:

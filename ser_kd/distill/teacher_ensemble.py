@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -92,6 +92,28 @@ class TeacherEnsemble:
     @property
     def _width(self) -> int:
         return max(len(self.classes), 1)  # where there are no classes a weight holds for the dimensions
+
+    @property
+    def member_shares(self) -> dict[str, float]:
+        """Member name -> its share of the combined answer; the mean over classes where it differs by class."""
+        return dict(zip((member.name for member in self.members), self._table.mean(dim=1).tolist(), strict=True))
+
+    def keep(self, names: Collection[str]) -> TeacherEnsemble | None:
+        """Give an ensemble of some of the members, which are then the only ones that are ever asked; None where there are none.
+
+        Given weights keep their proportions. Whoever is left out has a share of 0 in its record.
+
+        Args:
+            names: Members to keep, in whatever order.
+        """
+        kept = [member for member in self.members if member.name in names]
+        for member in self.members:
+            if member not in kept:
+                member.record.weight, member.record.class_weights = 0.0, {}
+        if len(kept) == len(self.members):
+            return self
+        weights = self.weights if isinstance(self.weights, str) else {m.name: self.weights[m.name] for m in kept}
+        return TeacherEnsemble(kept, self.classes, weights, self.combine, self.calibrate, self.answers) if kept else None  # type: ignore[arg-type]
 
     def describe(self) -> dict[str, Any]:
         """Give how answers are combined as plain data for the record."""

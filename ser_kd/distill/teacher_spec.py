@@ -45,10 +45,13 @@ _OF_PUBLISHED = ("layout", "seen", "licence", "weights", "dimensions", "settings
 class TeacherSpec:
     """One teacher (``experiment`` or ``run``) or several (``members``), and how they are combined.
 
+    A member of None (``teacher.members.NAME=null``, ``~teacher.members.NAME``) is dropped: it is neither looked for nor run, and terms that
+    listen to it are dropped with it.
+
     Args:
         experiment: Experiment of a single teacher.
         run: Run folder of a single teacher.
-        members: Member name -> where it comes from.
+        members: Member name -> where it comes from; None for one that is dropped.
         weights: See ``TeacherEnsemble``.
         combine: See ``TeacherEnsemble``.
         calibrate: See ``TeacherEnsemble``.
@@ -64,7 +67,7 @@ class TeacherSpec:
 
     experiment: str | None = None
     run: str | None = None
-    members: Mapping[str, MemberSource] = field(default_factory=dict)
+    members: Mapping[str, MemberSource | None] = field(default_factory=dict)
     weights: Weights = "uniform"
     combine: Combination = "probabilities"
     calibrate: bool = False
@@ -86,10 +89,34 @@ class TeacherSpec:
 
     @property
     def sources(self) -> dict[str, MemberSource]:
-        """Member name -> where it comes from; a single teacher is called ``teacher``."""
+        """Member name -> where it comes from, of those that are not dropped; a single teacher is called ``teacher``."""
         if self.members:
-            return dict(self.members)
+            return {name: source for name, source in self.members.items() if source is not None}
         return {"teacher": {"experiment": self.experiment, "run": self.run}}
+
+    @property
+    def dropped(self) -> list[str]:
+        """The members that were named and are dropped."""
+        return [name for name, source in self.members.items() if source is None]
+
+    @property
+    def member_names(self) -> list[str]:
+        """What the members are called of whom terms can hear; with cross-fitted answers one named by its experiment stands for several."""
+        if self.answers == "all":
+            return list(self.sources)
+        groups = range(1, self.groups + 1)
+        return [
+            member
+            for name, source in self.sources.items()
+            for member in ([name] if source.get("experiment") is None else [f"{name}_{group}" for group in groups])
+        ]
+
+    @property
+    def kept_weights(self) -> Weights:
+        """The weights, given ones without those of dropped members."""
+        if isinstance(self.weights, str):
+            return self.weights
+        return {name: weight for name, weight in self.weights.items() if name not in self.dropped}  # type: ignore[return-value]
 
     @property
     def needs_validation(self) -> bool:

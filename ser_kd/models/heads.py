@@ -116,6 +116,7 @@ class MlpHead(_Answers):
         self.hidden = _linear(width, hidden_width)
         self.activation = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]()
         self._make_answers(hidden_width, classes, dimensions)
+        self.embedding_widths = {"hidden": hidden_width}
 
     def forward(self, embedding: Tensor) -> Outputs:
         """Give logits (B, C), dimensions (B, 3) or both for an embedding (B, D)."""
@@ -149,6 +150,7 @@ class DimensionHead(nn.Module):
         self.norm = nn.LayerNorm(hidden_width) if hidden_norm and hidden_width is not None else None
         self.activation = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]()
         self.regressor = _regressor(width if hidden_width is None else hidden_width)
+        self.embedding_widths = {} if hidden_width is None else {"hidden": hidden_width}
 
     def forward(self, embedding: Tensor) -> Outputs:
         """Give dimensions (B, 3) for an embedding (B, D)."""

@@ -112,6 +112,11 @@ class PublishedDimensions(PretrainedModule):
         """The head."""
         return self.model.head
 
+    @property
+    def embedding_widths(self) -> dict[str | None, int]:
+        """Name -> width of the embeddings it answers with; None is the pooled one."""
+        return self.model.embedding_widths
+
     def take_checkpoint(self, config: Mapping[str, Any], preprocessor: Mapping[str, Any], weights: dict[str, Tensor]) -> None:
         """Check order, preparation, names and shapes of a checkpoint, and take its weights.
 

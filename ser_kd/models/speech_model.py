@@ -95,6 +95,11 @@ class SpeechModel(nn.Module):
         _check_start(self.encoder, init_from, layer_map)
         self.start = TeacherStart(layer_map, copy_head) if init_from == "teacher" else None
 
+    @property
+    def embedding_widths(self) -> dict[str | None, int]:
+        """Name -> width of the embeddings it answers with; None is the pooled one."""
+        return {None: self.width, **getattr(self.head, "embedding_widths", {})}
+
     def forward(self, inputs: ModelInput) -> Outputs:
         """Answer about a batch.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ from ser_kd.runtime.refused_changes import find_refused_changes, nothing_to_fill
 OmegaConf.register_new_resolver(
     "by_accelerator", lambda accelerator, on_processor, elsewhere: on_processor if accelerator == "cpu" else elsewhere, replace=True
 )
+
+_MEMBER = re.compile(r"teacher\.members\.\w+")
 
 
 def compose(
@@ -118,6 +121,8 @@ def _own_hydra() -> Iterator[None]:
 
 
 def _hydra_word(override: Override, catalog: Catalog) -> str:
+    if override.is_delete() and override.value() is None and _MEMBER.fullmatch(override.key_or_group):
+        return f"{override.key_or_group}=null"  # who is dropped is told from who never was there
     # Hydra refuses null for a group; taking the group out of the defaults list means the same.
     plain = not is_addition(override) and not override.is_delete()
     if plain and catalog.is_group(override.key_or_group) and override.value() is None:

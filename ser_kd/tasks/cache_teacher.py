@@ -29,11 +29,11 @@ def run(arguments: list[str]) -> int:
     from ser_kd.tasks.training_run import prepare_run
 
     run = prepare_run(config, config.experiment or "own", shlex.join(["ser-kd", "train", *arguments]))
-    if run.teacher is None:
+    if run.asked is None:
         raise ConfigError(
             "There is no teacher whose answers could be cached.",
-            expected="an experiment with a teacher",
-            got="teacher: null",
+            expected="an experiment with a teacher that a term listens to",
+            got="teacher: null" if run.teacher is None else "; ".join(run.switches),
             remedy="choose one, such as experiments=wav_to_mfcc/ce_kl, or set teacher=finished_run teacher.run=FOLDER",
         )
     opened = open_teacher_cache(run)

@@ -118,8 +118,8 @@ def _train_and_judge(run: TrainingRun, module: DistillationModule, record: RunRe
 
 def _fit_and_judge(run: TrainingRun, module: DistillationModule, record: RunRecord, loggers: list[Logger]) -> None:
     config = run.config
-    if run.teacher is not None and run.teacher.needs_fit:
-        _fit_teacher(run.teacher, run)
+    if run.asked is not None and run.asked.needs_fit:
+        _fit_teacher(run.asked, run)
     chosen_epochs = None
     if config.refit:
         chosen_epochs = choose_epochs(run, module, record)
@@ -190,7 +190,7 @@ def _new_record(run: TrainingRun) -> RunRecord:
         sample_rate_hz=run.data.sample_rate_hz,
         objective=objective.describe(),
         clips_left_out=dict(run.data.manifest.left_out),
-        notes=[*run.data.manifest.notes, *(run.noise.notes if run.noise else []), *list_notices(run.data)],
+        notes=[*run.data.manifest.notes, *(run.noise.notes if run.noise else []), *run.switches, *list_notices(run.data)],
         noise=run.noise.corpus.describe() if run.noise else {},
         packages=installed_packages(),
         hardware={**describe_hardware(), **_describe_processes(run)},

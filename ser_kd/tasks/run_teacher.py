@@ -21,17 +21,17 @@ from ser_kd.tasks.training_run import TrainingRun, read_cache_spec
 
 def choose_training_teacher(run: TrainingRun, module: DistillationModule, record: RunRecord) -> None:
     """Let the module ask whom ``teacher.cache`` says about training clips."""
-    if run.teacher is None or run.config.teacher.cache == "memory":
+    if run.asked is None or run.config.teacher.cache == "memory":
         return
     if run.config.teacher.cache == "off":
-        module.ask_in_training(run.teacher)
+        module.ask_in_training(run.asked)
         return
     try:
         opened = _open_cache(run, module)
     except DataError as fault:  # a cache saves time; without one the run finds the same
         reason = f"the cache cannot be written ({fault.got})"
         kept = read_cache_spec(run.config).choose_parts(module.objective)
-        opened = OpenedCache(CachedTeacher(run.teacher, kept), "", reason)
+        opened = OpenedCache(CachedTeacher(run.asked, kept), "", reason)
     if opened.reason:
         console.warn(f"{opened.reason}: the teacher is asked live")
     module.ask_in_training(opened.teacher)
@@ -47,13 +47,13 @@ def open_teacher_cache(run: TrainingRun) -> OpenedCache:
         DataError: If it cannot be written.
     """
     module = run.make_module(with_weights=False)
-    if run.teacher is not None and run.teacher.needs_fit:
-        run.teacher.fit(run.data.val_dataloader(shared=False), device_of(run.config))
+    if run.asked is not None and run.asked.needs_fit:
+        run.asked.fit(run.data.val_dataloader(shared=False), device_of(run.config))
     return _open_cache(run, module)
 
 
 def _open_cache(run: TrainingRun, module: DistillationModule) -> OpenedCache:
-    if run.teacher is None:  # only called where there is a teacher; told to the type checker
+    if run.asked is None:  # only called where there is a teacher; told to the type checker
         raise RuntimeError("there is no teacher to cache")
     views: Any = OmegaConf.to_container(run.config.views, resolve=True) if run.config.views else {}
     if run.noise is not None:  # babble depends on the fold
@@ -65,7 +65,7 @@ def _open_cache(run: TrainingRun, module: DistillationModule) -> OpenedCache:
     return open_cache(
         CacheRequest(
             spec=read_cache_spec(run.config),
-            teacher=run.teacher,
+            teacher=run.asked,
             data=run.data,
             objective=module.objective,
             views=module.views,

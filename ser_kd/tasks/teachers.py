@@ -51,7 +51,7 @@ def make_teacher(
     _check_cross_fitted(spec, corpus)
     members = [load_member(folder, fold, corpus, member) for member, folder in folders.items()]
     members += [load_published_member(name, source, fold, corpus, needs_weights) for name, source in spec.published.items()]
-    ensemble = TeacherEnsemble(members, fold.label_set.labels, spec.weights, spec.combine, spec.calibrate, spec.answers)
+    ensemble = TeacherEnsemble(members, fold.label_set.labels, spec.kept_weights, spec.combine, spec.calibrate, spec.answers)
     ensemble.check_speakers(fold.speakers("train"))
     return ensemble
 

@@ -20,6 +20,8 @@ from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
 from ser_kd.data.sampling import check_shares
 from ser_kd.distill.cache_spec import CacheSpec
 from ser_kd.distill.distillation_module import DistillationModule
+from ser_kd.distill.embedding_requests import connect_embeddings
+from ser_kd.distill.heard_members import check_members_exist
 from ser_kd.distill.layer_requests import connect_layers
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
@@ -43,6 +45,7 @@ from ser_kd.runtime.tracking import choose_mode
 from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_noise
 from ser_kd.tasks.prepared_clips import add_teacher_features, check_heard, extract_features
 from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
+from ser_kd.tasks.teacher_switches import drop_members, fill_projection_widths, keep_heard_members
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
 from ser_kd.tasks.text_readers import check_readers, hand_over_transcripts, list_readers
 
@@ -81,6 +84,8 @@ class TrainingRun:
         folder: Run folder.
         watchers: Further callbacks of the trainer, which change nothing.
         noise: The noises of training, or None.
+        asked: Those of the teachers that somebody listens to, or None: the only ones that are ever run.
+        switches: What was switched off at the start, a line each.
         start: How the student's weights came from its teacher, as ``make_module`` found it; empty where they did not.
     """
 
@@ -93,6 +98,8 @@ class TrainingRun:
     folder: Path
     watchers: Sequence[Callback] = ()
     noise: TrainingNoise | None = None
+    asked: TeacherEnsemble | None = None
+    switches: Sequence[str] = ()
     start: str = ""
 
     @property
@@ -118,20 +125,21 @@ class TrainingRun:
         if with_weights:
             self.start = start_from_teacher(student, list(teachers.values()))
             load_pretrained(student)
-        readers = list_readers(student, teachers)
-        check_readers(readers, self.data, views := self.make_views())
+        views = self.make_views()
+        listening = self.asked.members if self.asked else ()
+        check_readers(list_readers(student, {member.name: member.model for member in listening}), self.data, views)
+        check_heard(self.data, student, listening, views)
         connect_layers(objective, student, teachers)
+        connect_embeddings(objective, student, teachers)
         if count_processes() > 1 and self.config.trainer.get("sync_batchnorm"):
             share_statistics(student)
         if self.config.compile:
             compile_in_place([student, *teachers.values()])
-        views = self.make_views()
-        check_heard(self.data, student, self.teacher.members if self.teacher else (), views)
         module = DistillationModule(
             student=student,
             objective=objective,
             classes=fold.label_set.labels,
-            teacher=self.teacher,
+            teacher=self.asked,
             views=views,
             optimizer=build(self.config.optimizer),
             learning_rate_schedule=build(self.config.learning_rate_schedule),
@@ -183,7 +191,13 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     quieten_libraries(choose_mode(config.logger.wandb))
     keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
+    switches: list[str] = []
     if spec is not None:
+        switches += drop_members(config, spec)
+        spec = spec if spec.sources else None  # all are dropped: the chair is empty
+    objective: Objective = build(config.objective)
+    if spec is not None:
+        check_members_exist(objective, spec.member_names)
         check_published(spec, config.datamodule.sample_rate_hz, needs_weights=not config.dry_run)
     _check_averaging(config)
     check_shares(config.datamodule.batch_size, count_processes())
@@ -205,7 +219,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         console.warn(text)
     runs_root = Path(config.paths.runs)
     noise = None if config.get("noise") is None else prepare_training_noise(config.noise, data)
-    teacher = None
+    teacher = asked = None
     if spec is not None:
         corpus_words = _list_corpus_words(config, command)
         teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words, not config.dry_run)
@@ -213,7 +227,12 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
             console.note(line)
         for text in list_warnings(teacher.members):
             console.warn(text)
-        add_teacher_features(data, teacher.members)
+        asked, silent = keep_heard_members(config, objective, teacher)
+        switches += silent
+        fill_projection_widths(config, objective, teacher)
+        add_teacher_features(data, asked.members if asked else ())
+    for line in switches:
+        console.note(line)
     with first_on_each_machine():
         extract_features(data)
     if config.monitor is None:
@@ -221,10 +240,10 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.batch_scope == "process":
         plain["batch_scope"] = ["process", count_processes()]  # what is learned then depends on their number
-    caches_frames = spec is not None and spec.cache == "auto" and cache.choose_parts(build(config.objective)).are_long
+    caches_frames = spec is not None and spec.cache == "auto" and cache.choose_parts(objective).are_long
     identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
-    return TrainingRun(config, experiment, command, data, teacher, identity, folder, noise=noise)
+    return TrainingRun(config, experiment, command, data, teacher, identity, folder, noise=noise, asked=asked, switches=switches)
 
 
 def _list_corpus_words(config: DictConfig, command: str) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.runtime.build import build
 from ser_kd.runtime.composition import compose
 from ser_kd.runtime.validation import check_config
@@ -21,19 +22,19 @@ GROUPS = {
     "corpus": 8,
     "corpus/by_run": 1,
     "datamodule": 2,
-    "encoder": 21,
+    "encoder": 22,
     "enhancement": 1,
     "features": 2,
     "frontend": 8,
     "learning_rate_schedule": 2,
     "logger": 2,
-    "objective": 13,
+    "objective": 14,
     "optimizer": 2,
     "paths": 1,
     "protocol": 12,
     "protocol/by_corpus": 8,
     "scale": 3,
-    "student": 20,
+    "student": 25,
     "teacher": 5,
     "trainer": 6,
     "noise": 3,
@@ -63,7 +64,7 @@ def test_nothing_is_missed() -> None:
     found = {str(folder.relative_to(ROOT / "conf")): len(list(folder.glob("*.yaml"))) for folder in folders}
     assert found == GROUPS
     assert {path.stem for path in (ROOT / "conf").glob("*.yaml")} == TASKS
-    assert len(EXPERIMENTS) == 51
+    assert len(EXPERIMENTS) == 61
 
 
 @pytest.mark.parametrize("scale", ["paper", "base", "tiny"])
@@ -188,6 +189,44 @@ def test_the_overrides_of_the_multi_level_objective_give_the_stated_weights() ->
     assert weigh("objective.terms.multi_level.placement=outside")["multi_level"] == 0.5
     assert weigh("objective.terms.multi_level=null") == {"cross_entropy": 0.3, "soft_targets": 0.7}
     assert weigh("objective.terms.soft_targets=null") == {"cross_entropy": 0.3, "multi_level": 0.35}
+
+
+def test_the_overrides_of_system_004_give_the_stated_weights_and_temperatures() -> None:
+    def weigh(*words: str) -> dict[str, float]:
+        objective = build(compose("train", ["corpus=demo", "objective=emodistill", *words]).objective)
+        return {name: objective.weight_of(name, 0.0) for name in objective.losses}
+
+    words, prosody = ("soft_targets_linguistic", "embedding_linguistic"), ("soft_targets_prosodic", "embedding_prosodic")
+    assert weigh() == dict.fromkeys(("cross_entropy", *words, *prosody), 1.0)
+    numbers = ("objective.alpha=0.5", "objective.beta=2", "objective.gamma=0")
+    assert weigh(*numbers) == dict(zip(("cross_entropy", words[0], prosody[0], words[1], prosody[1]), (0, 0.5, 0.5, 2, 2), strict=True))
+    assert prosody[1] not in weigh("objective.terms.embedding_prosodic=null")
+    losses = build(compose("train", ["corpus=demo", "objective=emodistill"]).objective).losses
+    told = {name: (losses[name].temperature, losses[name].direction, losses[name].teacher) for name in (words[0], prosody[0])}
+    assert told == {words[0]: (4.0, "teacher_first", "linguistic"), prosody[0]: (1.0, "teacher_first", "prosodic")}
+
+
+@pytest.mark.parametrize("word", ["~teacher.members.odyssey", "teacher.members.odyssey=null"])
+def test_a_member_is_dropped_by_one_word_and_known_to_be_dropped(word: str) -> None:
+    config = compose("train", ["corpus=demo", "teacher=adv_ensemble", word])
+    check_config(config)
+    spec = build(config.teacher)
+    assert (list(spec.sources), spec.dropped) == (["dawn"], ["odyssey"])
+    with pytest.raises(ConfigError, match=r"(?s)Unknown key.*did you mean 'teacher.members.odyssey'"):
+        compose("train", ["corpus=demo", "teacher=adv_ensemble", word.replace("odyssey", "odysey")])
+
+
+@pytest.mark.parametrize(("option", "widths", "total"), [
+    ("emodistill_hubert_base", (768, 256), 94_371_712 + 768 * 768 + 768 + 768 * 256 + 256 + 1024 * 4 + 4),
+    ("emodistill_hubert_large", (768, 256), 315_438_720 + 1024 * 768 + 768 + 1024 * 256 + 256 + 1024 * 4 + 4),
+])  # fmt: skip
+def test_students_of_system_004_count_their_projections(option: str, widths: tuple[int, int], total: int) -> None:
+    import torch
+
+    words = [f"student.head.projections.{name}={width}" for name, width in zip(("linguistic", "prosodic"), widths, strict=True)]
+    with torch.device("meta"):
+        model = build(compose("train", ["corpus=demo", f"student={option}", *words]).student, classes=4)
+    assert sum(parameter.numel() for parameter in model.parameters()) == total
 
 
 @pytest.mark.parametrize("scale", ["base", "tiny"])

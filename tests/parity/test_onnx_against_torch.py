@@ -76,6 +76,17 @@ def test_timnet_of_fixed_clips(tmp_path, clip):
     assert session.get_modelmeta().custom_metadata_map["ser_kd.labels"] == '["a", "b", "c", "d", "e"]'
 
 
+@pytest.mark.parametrize("student", ["hubert_base", "timnet_60", "wav2small"])
+@pytest.mark.parametrize("classifier_input", ["concat", "pooled"])
+def test_students_of_several_teachers_hear_the_waveform_alone(tmp_path, student, classifier_input):
+    widths = ["student.head.projections.linguistic=24", "student.head.projections.prosodic=12"]
+    words = [f"student=emodistill_{student}", *widths, f"student.head.classifier_input={classifier_input}"]
+    graph, session, _ = export(words, tmp_path)
+    assert {given.name for given in session.get_inputs()} == {"waveform", "length"}
+    assert max(largest_difference(graph, session, lengths) for lengths in LENGTHS) < 1e-4
+    assert bool(graph.model.head.embedding_widths) == (classifier_input == "concat")
+
+
 SSL = {"hubert": "hubert_base", "wavlm": "wavlm_base_plus", "data2vec": "data2vec_audio_base", "wav2vec2_large": "wav2vec2_large_robust"}
 
 

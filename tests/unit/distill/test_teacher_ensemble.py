@@ -233,3 +233,44 @@ def test_a_teacher_of_both_answers_a_student_without_classes_by_dimensions_alone
     heard = TeacherMember(model, TeacherRecord("a", None, None, None, [], 10), mapping).hear(clips(4))
     assert heard.logits is None
     assert heard.dimensions is not None
+
+
+def test_members_that_are_kept_are_the_only_ones_asked() -> None:
+    asked: list[str] = []
+
+    class Counting(Answering):
+        def __init__(self, name: str, **answers: Tensor) -> None:
+            super().__init__(**answers)
+            self.name = name
+
+        def forward(self, inputs: ModelInput) -> Outputs:
+            asked.append(self.name)
+            return super().forward(inputs)
+
+    members = [TeacherMember(Counting(n, logits=random_logits(i)), TeacherRecord(n, None, None, None, [], 10)) for i, n in enumerate("abc")]
+    ensemble = TeacherEnsemble(members, CLASSES, {"a": 1.0, "b": 1.0, "c": 3.0})
+    kept = ensemble.keep(["c", "a"])
+    assert kept is not None
+    answers = kept.answer(clips(4))
+    assert asked == ["a", "c"]
+    assert list(answers.members) == ["a", "c"]
+    assert kept.member_shares == pytest.approx({"a": 0.25, "c": 0.75})
+    assert [member.record.weight for member in members] == pytest.approx([0.25, 0.0, 0.75])
+    assert ensemble.keep([]) is None
+    assert TeacherEnsemble(members, CLASSES).keep("abc") is not None
+
+
+def test_confidence_on_validation_is_a_share_of_those_that_are_heard() -> None:
+    right, wrong = torch.eye(3)[torch.tensor([0, 1, 2])] * 9, torch.zeros(3, 3)
+    ensemble = TeacherEnsemble([member("a", logits=right), member("b", logits=wrong)], CLASSES, "validation_confidence")
+    ensemble.fit([batch_of([0, 1, 2])])
+    assert ensemble.member_shares == pytest.approx({"a": 0.75, "b": 0.25}, abs=0.001)
+
+
+def test_a_dropped_member_is_neither_looked_for_nor_weighed() -> None:
+    spec = TeacherSpec(members={"a": {"experiment": "x/a"}, "b": None}, weights={"a": 1.0, "b": 2.0})
+    assert (list(spec.sources), spec.dropped, spec.kept_weights, spec.member_names) == (["a"], ["b"], {"a": 1.0}, ["a"])
+    assert TeacherSpec(members={"a": {"experiment": "x/a"}}, answers="cross_fitted", groups=2).member_names == ["a_1", "a_2"]
+    assert not TeacherSpec(members={"a": None}).sources
+    with pytest.raises(ConfigError, match="named twice"):
+        TeacherSpec(experiment="x/a", members={"b": None})

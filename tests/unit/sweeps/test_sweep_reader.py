@@ -107,6 +107,8 @@ def test_shipped_sweeps_have_the_trials_that_their_first_line_tells() -> None:
         assert f"ser-kd sweep {sweep.name} " in path.read_text().splitlines()[1]
     assert sizes == {
         "demo/temperature_alpha_beta": 12,
+        "emodistill/temperature_linguistic": 5,
+        "emodistill/temperature_prosodic": 5,
         "mlkd_noisy/temperature_alpha": 25,
         "wav_to_mfcc/dkd_weights": 12,
         "wav_to_mfcc/ensemble_temperature": 24,
