@@ -28,6 +28,7 @@ class SystemRecord:
         seed: Seed of its run; None where there is none.
         protocol: Name and fingerprint of its protocol; empty where there is none.
         test_ua: Unweighted average recall on the test split, of its run's record and so in full precision; None where unknown.
+        test_ccc: The same of a run that learned dimensions: mean concordance over arousal, dominance and valence.
         parameters: ``trainable`` and ``total`` (with running statistics); empty for a model file alone.
         fixed_samples: Length that it brings every clip to, so that longer ones cost no more; None where it hears clips as they are.
     """
@@ -43,6 +44,7 @@ class SystemRecord:
     seed: int | None = None
     protocol: str = ""
     test_ua: float | None = None
+    test_ccc: float | None = None
     parameters: dict[str, int] = field(default_factory=dict)
     fixed_samples: int | None = None
 
@@ -75,6 +77,7 @@ class EngineRecord:
         load_ms: Until it can answer: a session in a fresh process, or building the model and reading its weights (and compiling it).
         weights_bytes: Weights in the graph as onnxruntime optimises it; None for torch.
         test_ua: Unweighted average recall of this very file on the test split, from its sign-off; None where there is none.
+        test_ccc: The same as mean concordance.
         notes: What a reader must know.
     """
 
@@ -84,6 +87,7 @@ class EngineRecord:
     load_ms: float
     weights_bytes: int | None = None
     test_ua: float | None = None
+    test_ccc: float | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -249,6 +253,17 @@ class BenchmarkRecord:
         """Find one measured time; None where it was not measured."""
         key = (system, engine, part, threads, seconds)
         return next((cell for cell in self.latency if (cell.system, cell.engine, cell.part, cell.threads, cell.seconds) == key), None)
+
+    def find_system(self, name: str) -> SystemRecord:
+        """Give a system by its name.
+
+        Raises:
+            KeyError: If it is not among those that were measured.
+        """
+        for system in self.systems:
+            if system.name == name:
+                return system
+        raise KeyError(name)
 
     def find_engine(self, system: str, engine: str) -> EngineRecord | None:
         """Find what is known of one engine of one system; None where it was not measured."""

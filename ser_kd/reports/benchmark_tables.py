@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ser_kd.contracts.benchmark_record import BenchmarkRecord, EngineRecord, MemoryRecord, RatioRecord
 from ser_kd.reports.tables import NOTHING, Column, Table, format_count, format_share, render_markdown, render_plain
@@ -37,19 +38,28 @@ def system_table(record: BenchmarkRecord) -> Table:
     """One row per system: what it is, and its arithmetic at each length."""
     costs = {(cost.system, cost.seconds): cost for cost in record.costs}
     lengths = [seconds for seconds in record.seconds if any(cost.seconds == seconds for cost in record.costs)]
+    has_ccc = any(system.test_ccc is not None for system in record.systems)
     rows = []
     for system in record.systems:
+        scores = [system.test_ua, system.test_ccc] if has_ccc else [system.test_ua]
         told = [costs.get((system.name, seconds)) for seconds in lengths]
         rows.append(
             (
                 system.name, system.role, KINDS.get(system.kind, system.kind),
-                format_share(math.nan if system.test_ua is None else system.test_ua),
+                *(format_share(math.nan if score is None else score) for score in scores),
                 format_count(system.parameters.get("trainable")), format_count(system.parameters.get("total")),
                 *(NOTHING if cost is None else _format_millions(cost.multiply_accumulates) for cost in told),
                 *(NOTHING if cost is None else _format_millions(cost.flops) for cost in told),
             )
         )  # fmt: skip
-    heads = ("test UA", "trainable", "parameters", *(f"M MACs, {s:g} s" for s in lengths), *(f"M FLOPs, {s:g} s" for s in lengths))
+    heads = (
+        "test UA",
+        *(["test CCC"] if has_ccc else []),
+        "trainable",
+        "parameters",
+        *(f"M MACs, {s:g} s" for s in lengths),
+        *(f"M FLOPs, {s:g} s" for s in lengths),
+    )
     notes = ["M: millions; one multiply-accumulate (MAC) is two floating-point operations; Fourier transforms are not counted"]
     for system in record.systems:
         if system.fixed_samples is not None:
@@ -116,18 +126,18 @@ def render_benchmark_plain(record: BenchmarkRecord, width: int = 140) -> str:
     return "\n".join([*tables, describe_conditions(record), *left_out, ""])
 
 
-def render_benchmark_markdown(record: BenchmarkRecord, figure: str = "") -> str:
+def render_benchmark_markdown(record: BenchmarkRecord, figures: Sequence[str] = ()) -> str:
     """Render everything as Markdown.
 
     Args:
         record: The benchmark.
-        figure: File name of the picture beside it; empty where there is none.
+        figures: File names of the pictures beside it.
     """
     lines = ["# Benchmark", "", describe_conditions(record), "", f"`{record.command}`", ""]
     for table in list_tables(record):
         lines += [f"## {table.title}", "", render_markdown(table)]
-    if figure:
-        lines += ["## Accuracy against latency", "", f"![accuracy against latency]({figure})", ""]
+    if figures:
+        lines += ["## Accuracy against cost", "", *(f"![accuracy against cost]({figure})\n" for figure in figures)]
     if record.left_out:
         lines += ["## Left out", "", *(f"- {line}" for line in record.left_out), ""]
     packages = ", ".join(f"{name} {version}" for name, version in record.packages.items())
@@ -168,7 +178,7 @@ def long_table(record: BenchmarkRecord) -> Table:
     names = (
         "system", "role", "weights", "engine", "part", "threads", "seconds", "calls", "p50_ms", "p95_ms", "shortest_ms", "processor_ms",
         "real_time_factor", "size_bytes", "load_ms", "weights_bytes", "live_bytes", "high_water_bytes", "identity_bytes",
-        "parameters_trainable", "parameters_total", "multiply_accumulates", "flops", "test_ua",
+        "parameters_trainable", "parameters_total", "multiply_accumulates", "flops", "test_ua", "test_ccc",
     )  # fmt: skip
     systems = {system.name: system for system in record.systems}
     costs = {(cost.system, cost.seconds): cost for cost in record.costs}
@@ -182,7 +192,7 @@ def long_table(record: BenchmarkRecord) -> Table:
             cell.p50_ms, cell.p95_ms, cell.shortest_ms, cell.processor_ms, cell.real_time_factor, engine.size_bytes, engine.load_ms,
             engine.weights_bytes, memory and memory.live_bytes, memory and memory.high_water_bytes, memory and memory.identity_bytes,
             system.parameters.get("trainable"), system.parameters.get("total"), cost and cost.multiply_accumulates, cost and cost.flops,
-            system.test_ua,
+            system.test_ua, system.test_ccc,
         )  # fmt: skip
         rows.append(tuple("" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value) for value in values))
     return Table(tuple(map(Column, names)), tuple(rows))

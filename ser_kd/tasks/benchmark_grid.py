@@ -142,7 +142,8 @@ def _prepare_cells(systems: Sequence[System], asked: BenchmarkArguments, folder:
                     if parts[path] is None:
                         why = f"no tensor of its graph is called '{BOUNDARY[0]}'"
                         found.left_out.append(f"{system.record.name}, {engine.precision}: front-end and network apart: {why}")
-                record.size_bytes, record.test_ua = path.stat().st_size, system.file_ua.get(engine.precision)
+                scores = system.file_scores.get(engine.precision, {})
+                record.size_bytes, record.test_ua, record.test_ccc = path.stat().st_size, scores.get("ua"), scores.get("ccc")
                 cells.append(_Cell(system, engine, record, None, path, parts[path]))
     return cells
 

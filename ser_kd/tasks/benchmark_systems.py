@@ -47,7 +47,7 @@ class System:
         files: Precision -> model file.
         why_no_file: Why other precisions are not there, and what to do.
         labels: Classes in logit order; empty for a model file alone.
-        file_ua: Precision -> accuracy of its file on the test split, where it was signed off.
+        file_scores: Precision -> what its file reached on the test split, where it was signed off: ``ua``, ``ccc``.
         clip_samples: Length of its clips, samples; None where they stay whole, or where its files see to that alone.
         padding: How they are brought to it, as the data module has it.
     """
@@ -57,7 +57,7 @@ class System:
     files: dict[str, Path] = field(default_factory=dict)
     why_no_file: str = ""
     labels: tuple[str, ...] = ()
-    file_ua: dict[str, float] = field(default_factory=dict)
+    file_scores: dict[str, dict[str, float]] = field(default_factory=dict)
     clip_samples: int | None = None
     padding: Padding = "masked"
 
@@ -128,7 +128,8 @@ def _find_run(name: str, folder: Path) -> System:
     run = read_finished_run(folder)
     record = SystemRecord(
         run.experiment, "student", "run", name, run.sample_rate_hz, run.experiment, run.identity, run.protocol.fold, run.seed,
-        f"{run.protocol.name} {run.protocol.fingerprint}", run.metrics.get("test/ua"), dict(run.parameters),
+        f"{run.protocol.name} {run.protocol.fingerprint}", run.metrics.get("test/ua"), run.metrics.get("test/ccc_mean"),
+        dict(run.parameters),
     )  # fmt: skip
     files = {}
     for path in sorted((folder / EXPORT_FOLDER).glob("*.onnx")):
@@ -140,22 +141,23 @@ def _find_run(name: str, folder: Path) -> System:
         return model
 
     system = System(record, make_model, files, f"ser-kd export run={name} makes it", tuple(run.protocol.classes))
-    system.file_ua = _read_signed_accuracy(folder / EXPORT_FOLDER / SIGN_OFF)
+    system.file_scores = _read_signed_scores(folder / EXPORT_FOLDER / SIGN_OFF)
     config = read_run_config(folder)
     check_hears(config, name, "benchmarked")
     return _with_clips(system, config.get("datamodule") or {})
 
 
-def _read_signed_accuracy(path: Path) -> dict[str, float]:
-    """Read precision -> accuracy on the test split from a sign-off; empty where there is none, or none of accuracy."""
+def _read_signed_scores(path: Path) -> dict[str, dict[str, float]]:
+    """Read precision -> UA or mean CCC on the test split from a sign-off; empty where there is none."""
     if not path.is_file():
         return {}
     try:
         files = ExportRecord.from_json(path.read_text(encoding="utf-8"), str(path)).files
     except DataError as fault:
-        console.warn(f"{fault.problem} Accuracies of its files are left out.")
+        console.warn(f"{fault.problem} Scores of its files are left out.")
         return {}
-    return {file.precision: file.metrics["ua"] for file in files if not math.isnan(file.metrics.get("ua", math.nan))}
+    known = {file.precision: {name: file.metrics.get(name, math.nan) for name in ("ua", "ccc")} for file in files}
+    return {precision: {name: value for name, value in told.items() if not math.isnan(value)} for precision, told in known.items()}
 
 
 def _with_clips(system: System, datamodule: Mapping[str, Any]) -> System:

@@ -95,10 +95,12 @@ def test_all_files_are_written_and_the_record_reads_back(tmp_path):
         "benchmark.json",
         "benchmark.md",
         "benchmark.png",
+        "benchmark_costs.png",
     ]
     assert BenchmarkRecord.from_json(files["record"].read_text()) == record
     text = files["Markdown"].read_text()
-    assert "![accuracy against latency](benchmark.png)" in text
+    assert "![accuracy against cost](benchmark.png)" in text
+    assert "![accuracy against cost](benchmark_costs.png)" in text
     assert "`ser-kd benchmark runs/a`" in text
     assert "torch 2.11; revision abc" in text
 
@@ -108,7 +110,7 @@ def test_an_earlier_picture_goes_where_there_is_nothing_to_draw(tmp_path):
     record = make_benchmark(student_ua=None)
     files = write_benchmark(record, tmp_path)
     assert "figure" not in files
-    assert not (tmp_path / "benchmark.png").exists()
+    assert not list(tmp_path.glob("*.png"))
     assert "benchmark.png" not in files["Markdown"].read_text()
 
 

@@ -14,8 +14,8 @@ def point(name: str, ms: float, ua: float, mb: float = 1.0, role: str = "student
 
 
 def beats(one: ParetoPoint, other: ParetoPoint) -> bool:
-    no_worse = one.latency_ms <= other.latency_ms and one.accuracy >= other.accuracy
-    return no_worse and (one.latency_ms, one.accuracy) != (other.latency_ms, other.accuracy)
+    no_worse = one.cost <= other.cost and one.accuracy >= other.accuracy
+    return no_worse and (one.cost, one.accuracy) != (other.cost, other.accuracy)
 
 
 def test_the_front_by_hand():
@@ -38,8 +38,8 @@ def test_the_front_is_who_nobody_beats(seed):
     draw = random.Random(seed)
     points = [point(f"p{n}", draw.randint(1, 12), draw.randint(1, 9) / 10) for n in range(25)]
     front = find_pareto_front(points)
-    unbeaten = {(p.latency_ms, p.accuracy) for p in points if not any(beats(other, p) for other in points)}
-    assert {(p.latency_ms, p.accuracy) for p in front} == unbeaten
+    unbeaten = {(p.cost, p.accuracy) for p in points if not any(beats(other, p) for other in points)}
+    assert {(p.cost, p.accuracy) for p in front} == unbeaten
 
 
 def test_no_label_covers_another_or_leaves_the_axes():

@@ -131,11 +131,11 @@ def test_a_signed_off_file_brings_its_own_accuracy(home, capsys):
     without = ExportedFile("fp32", "model_fp32.onnx", 1, "torch", 20, "CPUExecutionProvider", 3, metrics={"ua": math.nan})
     (folder / "export" / "sign_off.json").write_text(make_record(files=[*make_record().files, without]).to_json())
     (system,) = find_systems([str(folder)], "", "paper")
-    assert system.file_ua == {"int8": 0.5}
+    assert {name: scores for name, scores in system.file_scores.items() if scores} == {"int8": {"ua": 0.5}}
     (folder / "export" / "sign_off.json").write_text('{"files": 3}')
     (system,) = find_systems([str(folder)], "", "paper")
-    assert system.file_ua == {}
-    assert "Accuracies of its files are left out" in capsys.readouterr().err
+    assert system.file_scores == {}
+    assert "Scores of its files are left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
