@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -103,8 +102,9 @@ def _shorten(names: Sequence[str]) -> list[str]:
         >>> _shorten(["p/distilled_17k", "p/distilled_tokens"]), _shorten(["p/a", "q/a"]), _shorten(["p/a"])
         (['17k', 'tokens'], ['p/a', 'q/a'], ['p/a'])
     """
-    shared = os.path.commonprefix(list(names)) if len(set(names)) > 1 else ""
-    kept = max(shared.rfind("/"), shared.rfind("_")) + 1
+    first, last = min(names), max(names)  # what these two share, all share
+    shared = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), 0)
+    kept = max(first.rfind("/", 0, shared), first.rfind("_", 0, shared)) + 1
     return [name[kept:] for name in names]
 
 
