@@ -21,8 +21,9 @@ from ser_kd.data.collate import EvaluationClips, Padding, SpeechCollation, choos
 from ser_kd.data.dataset import SpeechDataset, group_values
 from ser_kd.data.decoded_audio import DecodedAudio, decode_corpus
 from ser_kd.data.manifest import Corpus, Manifest
-from ser_kd.data.protocols.evaluation_protocol import SPLITS, EvaluationProtocol, ProtocolFold
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
 from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
+from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold
 from ser_kd.data.resumable_loader import ResumableLoader
 from ser_kd.data.sampling import Balance, KeyedBatchSampler, check_shares
 from ser_kd.data.transcripts import OnMissingText, Transcripts, add_word_errors, check_word_error_rate, has_text, missing_text_error

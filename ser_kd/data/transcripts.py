@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
-from ser_kd.data.protocols.evaluation_protocol import SPLITS, ProtocolFold
+from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold
 from ser_kd.functional.keyed_random import hash_text
 from ser_kd.functional.word_errors import WordStock, inject_word_errors, measure_word_error_rate
 

@@ -27,8 +27,8 @@ def run(arguments: list[str]) -> int:
     check_config(config)
     from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
     from ser_kd.data.manifest import describe_left_out
-    from ser_kd.data.protocols.evaluation_protocol import SPLITS, list_speakers
     from ser_kd.data.protocols.leakage import audit_fold
+    from ser_kd.data.protocols.protocol_fold import SPLITS, list_speakers
     from ser_kd.runtime.build import build
 
     data: SpeechDataModule = build(config.datamodule, corpus=build(config.corpus), protocol=build(config.protocol))

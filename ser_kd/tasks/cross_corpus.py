@@ -20,7 +20,7 @@ from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.manifest import Corpus
 from ser_kd.data.protocols.all_clips import AllClips
 from ser_kd.data.protocols.annotated_dimensions import count_dimensions
-from ser_kd.data.protocols.evaluation_protocol import sort_naturally
+from ser_kd.data.protocols.protocol_fold import sort_naturally
 from ser_kd.data.relabelled_corpus import RelabelledCorpus
 from ser_kd.models.restricted_classes import RestrictedClasses
 from ser_kd.runtime.build import build

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.data.datamodule import SpeechDataModule
-from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.data.protocols.protocol_fold import ProtocolFold
 from ser_kd.distill.teacher_spec import TeacherSpec
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build

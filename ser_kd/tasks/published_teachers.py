@@ -10,7 +10,7 @@ import torch
 from ser_kd.contracts.errors import ConfigError, LeakageError
 from ser_kd.contracts.records import TeacherRecord
 from ser_kd.contracts.utterance import Utterance
-from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.data.protocols.protocol_fold import ProtocolFold
 from ser_kd.distill.teacher_member import TeacherMember, hash_weights
 from ser_kd.distill.teacher_spec import MemberSource, TeacherSpec
 from ser_kd.models.freezing import count_parameters

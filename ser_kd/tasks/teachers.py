@@ -10,7 +10,7 @@ from pathlib import Path
 from ser_kd.contracts.errors import ConfigError, LeakageError
 from ser_kd.contracts.interfaces import FeatureExtractor
 from ser_kd.contracts.records import RunRecord, TeacherRecord
-from ser_kd.data.protocols.evaluation_protocol import ProtocolFold, sort_naturally
+from ser_kd.data.protocols.protocol_fold import ProtocolFold, sort_naturally
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_member import ClassMapping, TeacherMember
 from ser_kd.distill.teacher_spec import MemberSource, TeacherSpec

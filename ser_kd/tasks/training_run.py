@@ -16,7 +16,7 @@ from ser_kd.contracts.emotions import Targets
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.manifest import describe_left_out
-from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.data.protocols.protocol_fold import ProtocolFold
 from ser_kd.data.sampling import check_shares
 from ser_kd.distill.cache_spec import CacheSpec
 from ser_kd.distill.distillation_module import DistillationModule

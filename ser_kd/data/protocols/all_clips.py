@@ -9,7 +9,8 @@ from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest, describe_left_out
-from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, ProtocolFold
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
+from ser_kd.data.protocols.protocol_fold import ProtocolFold
 from ser_kd.storage.hashing import hash_data
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ser_kd.contracts.emotions import Targets
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.utterance import Utterance
-from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, Validation, sort_naturally
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, Validation
+from ser_kd.data.protocols.protocol_fold import sort_naturally
 
 
 class SessionFolds(EvaluationProtocol):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from ser_kd.contracts.emotions import Targets
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
-from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, Validation, sort_naturally
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, Validation
+from ser_kd.data.protocols.protocol_fold import sort_naturally
 
 RAVDESS_ACTORS5 = ((2, 5, 14, 15, 16), (3, 6, 7, 13, 18), (10, 11, 12, 19, 20), (8, 17, 21, 23, 24), (1, 4, 9, 22))
 """Test actors of the five folds of Luna-Jimenez et al. (2021), Applied Sciences 12(1):327, also used by system 000."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from ser_kd.contracts.errors import LeakageError
-from ser_kd.data.protocols.evaluation_protocol import SPLITS, ProtocolFold, sort_naturally
+from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold, sort_naturally
 
 
 @dataclass(frozen=True)

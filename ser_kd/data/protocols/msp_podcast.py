@@ -10,7 +10,8 @@ from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
-from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, ProtocolFold
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
+from ser_kd.data.protocols.protocol_fold import ProtocolFold
 
 TestSet = Literal["test1", "test2"]
 

@@ -8,7 +8,8 @@ from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
-from ser_kd.data.protocols.evaluation_protocol import SPLITS, EvaluationProtocol, ProtocolFold
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
+from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold
 
 
 class OfficialSplit(EvaluationProtocol):

@@ -14,7 +14,8 @@ from ser_kd.contracts.emotions import LabelSet, canonical_emotion
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
-from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, ProtocolFold
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
+from ser_kd.data.protocols.protocol_fold import ProtocolFold
 
 SOURCE = "github.com/s3prl/s3prl, folder s3prl/downstream/emotion/meta_data"
 SESSIONS = 5

@@ -8,7 +8,8 @@ from ser_kd.contracts.emotions import LabelSet, Targets
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
-from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol, ProtocolFold, sort_naturally
+from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
+from ser_kd.data.protocols.protocol_fold import ProtocolFold, sort_naturally
 from ser_kd.functional.keyed_random import hash_text
 
 

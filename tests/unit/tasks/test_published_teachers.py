@@ -15,7 +15,7 @@ from ser_kd.contracts.emotions import LabelSet, NoClasses
 from ser_kd.contracts.errors import ConfigError, DataError, LeakageError
 from ser_kd.contracts.records import RunRecord, TeacherRecord
 from ser_kd.contracts.utterance import Utterance
-from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.data.protocols.protocol_fold import ProtocolFold
 from ser_kd.distill.answer_rows import KeptParts
 from ser_kd.distill.cached_teacher import CachedTeacher, fill_shelf, identify_member
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble

@@ -8,7 +8,7 @@ from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.errors import ConfigError, DataError, LeakageError
 from ser_kd.contracts.records import ProtocolRecord, RunRecord
 from ser_kd.contracts.utterance import Utterance
-from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.data.protocols.protocol_fold import ProtocolFold
 from ser_kd.runtime.recording import write_record
 from ser_kd.tasks.finished_runs import read_finished_run
 from ser_kd.tasks.teachers import find_teacher_run, load_member

@@ -10,7 +10,7 @@ from torch import nn
 from ser_kd.contracts.emotions import LabelSet, NoClasses, Targets
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.utterance import Utterance
-from ser_kd.data.protocols.evaluation_protocol import ProtocolFold
+from ser_kd.data.protocols.protocol_fold import ProtocolFold
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.objective import Objective
 from ser_kd.losses.dimension_error import DimensionError

@@ -12,9 +12,9 @@ from ser_kd.contracts.errors import ConfigError, DataError, LeakageError
 from ser_kd.data.corpora.iemocap import Iemocap
 from ser_kd.data.manifest import Manifest
 from ser_kd.data.protocols.by_speaker import SpeakerFolds
-from ser_kd.data.protocols.evaluation_protocol import SPLITS, ProtocolFold
 from ser_kd.data.protocols.iemocap import IemocapLoso10, IemocapSession5
 from ser_kd.data.protocols.leakage import audit_fold
+from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold
 from ser_kd.data.protocols.superb import SHARED, Superb5, split_as_superb
 from tests.iemocap_folder import FOUR, write_superb_metadata
 
