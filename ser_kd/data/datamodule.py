@@ -13,17 +13,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from ser_kd.contracts.emotions import LabelSet, NoClasses
-from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.interfaces import FeatureExtractor
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.clip_features import ClipFeatures
 from ser_kd.data.collate import EvaluationClips, Padding, SpeechCollation, choose_evaluation_length
 from ser_kd.data.dataset import SpeechDataset, group_values
-from ser_kd.data.decoded_audio import DecodedAudio, decode_corpus
+from ser_kd.data.decoded_audio import DecodedAudio, bad_audio_error, decode_corpus
 from ser_kd.data.manifest import Corpus, Manifest
 from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
 from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
-from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold
+from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold, parse_group
 from ser_kd.data.resumable_loader import ResumableLoader
 from ser_kd.data.sampling import Balance, KeyedBatchSampler, check_shares
 from ser_kd.data.transcripts import OnMissingText, Transcripts, add_word_errors, check_word_error_rate, has_text, missing_text_error
@@ -352,35 +352,3 @@ class SpeechDataModule(lightning.LightningDataModule):
         extra = decode_corpus(unlabelled.utterances, self.sample_rate_hz, self.cache_dir, self.progress)
         self._manifest = unlabelled.tell(manifest, extra)
         self._audio = audio.join(extra)
-
-
-def parse_group(text: str) -> tuple[int, int]:
-    """Read ``K/N``: the K-th of N groups, counted from 1.
-
-    Raises:
-        ConfigError: If it is written otherwise.
-
-    Example:
-        >>> parse_group("1/3")
-        (1, 3)
-    """
-    group, slash, groups = text.partition("/")
-    if not (slash and group.isdecimal() and groups.isdecimal()):
-        raise ConfigError(
-            "A group of training speakers is written K/N.",
-            expected="two whole numbers, such as 1/3 for the first of three groups",
-            got=text,
-            remedy="set datamodule.withhold=1/3, or null to train on all",
-        )
-    return int(group), int(groups)
-
-
-def bad_audio_error(faults: Mapping[str, str], clips: int) -> DataError:
-    """Make the error that names damaged clips."""
-    shown = "; ".join(f"{name}: {reason}" for name, reason in list(faults.items())[:10])
-    return DataError(
-        f"{len(faults)} of {clips} clips cannot be used.",
-        expected="audio that can be decoded, with at least one sample and no NaN",
-        got=shown + (f"; and {len(faults) - 10} more" if len(faults) > 10 else ""),
-        remedy="copy these files again or remove them; training goes on without them unless datamodule.on_bad_audio=error",
-    )

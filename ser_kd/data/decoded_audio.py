@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -158,3 +158,14 @@ def _build(utterances: Sequence[Utterance], sample_rate_hz: int, folder: Path, p
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def bad_audio_error(faults: Mapping[str, str], clips: int) -> DataError:
+    """Make the error that names damaged clips."""
+    shown = "; ".join(f"{name}: {reason}" for name, reason in list(faults.items())[:10])
+    return DataError(
+        f"{len(faults)} of {clips} clips cannot be used.",
+        expected="audio that can be decoded, with at least one sample and no NaN",
+        got=shown + (f"; and {len(faults) - 10} more" if len(faults) > 10 else ""),
+        remedy="copy these files again or remove them; training goes on without them unless datamodule.on_bad_audio=error",
+    )

@@ -19,6 +19,7 @@ from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.distill.answer_memory import AnswerMemory
 from ser_kd.distill.gathering import Share, gather_audio, gather_whole
 from ser_kd.distill.objective import Objective
+from ser_kd.distill.objective_checks import check_batch_size, check_targets
 from ser_kd.distill.running_means import RunningMeans
 from ser_kd.distill.schedules import Schedule
 from ser_kd.distill.views import Views
@@ -86,7 +87,7 @@ class DistillationModule(lightning.LightningModule):
                 got="teacher: null",
                 remedy="set teacher.experiment=… or teacher.run=FOLDER, or choose objective=ce",
             )
-        objective.check_targets(targets)
+        check_targets(objective, targets)
         self.student = student
         self.objective = objective
         self.targets: Targets = targets
@@ -184,7 +185,7 @@ class DistillationModule(lightning.LightningModule):
             self.objective.set_member_shares(shares)
         batch_size = getattr(getattr(self.trainer.train_dataloader, "batch_sampler", None), "batch_size", None)
         if isinstance(batch_size, int):
-            self.objective.check_batch_size(batch_size if self.batch_scope == "global" else batch_size // self.trainer.world_size)
+            check_batch_size(self.objective, batch_size if self.batch_scope == "global" else batch_size // self.trainer.world_size)
 
     def training_step(self, batch: SpeechBatch, batch_index: int) -> Tensor:
         """Let both hear their view, and compute the objective."""

@@ -25,7 +25,8 @@ def run(arguments: list[str]) -> int:
     """
     config = compose("check", arguments)
     check_config(config)
-    from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
+    from ser_kd.data.datamodule import SpeechDataModule  # late: torch takes seconds to import
+    from ser_kd.data.decoded_audio import bad_audio_error
     from ser_kd.data.manifest import describe_left_out
     from ser_kd.data.protocols.leakage import audit_fold
     from ser_kd.data.protocols.protocol_fold import SPLITS, list_speakers

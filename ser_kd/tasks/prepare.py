@@ -23,7 +23,8 @@ def run(arguments: list[str]) -> int:
     """
     config = compose("prepare", arguments)
     check_config(config)
-    from ser_kd.data.datamodule import SpeechDataModule, bad_audio_error  # late: torch takes seconds to import
+    from ser_kd.data.datamodule import SpeechDataModule  # late: torch takes seconds to import
+    from ser_kd.data.decoded_audio import bad_audio_error
     from ser_kd.data.manifest import describe_left_out
     from ser_kd.runtime.build import build
     from ser_kd.tasks.prepared_clips import extract_features

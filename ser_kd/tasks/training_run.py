@@ -24,6 +24,7 @@ from ser_kd.distill.embedding_requests import connect_embeddings
 from ser_kd.distill.heard_members import check_members_exist
 from ser_kd.distill.layer_requests import connect_layers
 from ser_kd.distill.objective import Objective
+from ser_kd.distill.objective_checks import check_batch_size, check_without_labels
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.distill.teacher_spec import TeacherSpec
 from ser_kd.distill.views import Views
@@ -117,9 +118,9 @@ class TrainingRun:
         fold = self.fold
         objective: Objective = build(self.config.objective)
         if not fold.is_labelled("train"):
-            objective.check_without_labels()
+            check_without_labels(objective)
         is_global = self.config.batch_scope == "global"
-        objective.check_batch_size(self.data.batch_size if is_global else self.data.batch_size // count_processes())
+        check_batch_size(objective, self.data.batch_size if is_global else self.data.batch_size // count_processes())
         student = build_student(self.config.student, len(fold.label_set), fold.learns_dimensions)
         teachers = {member.name: member.model for member in self.teacher.members} if self.teacher else {}
         if with_weights:

@@ -164,6 +164,27 @@ class ProtocolFold:
         return classes + ("; and arousal, dominance and valence in [0, 1]" if self.learns_dimensions else "")
 
 
+def parse_group(text: str) -> tuple[int, int]:
+    """Read ``K/N``: the K-th of N groups, counted from 1.
+
+    Raises:
+        ConfigError: If it is written otherwise.
+
+    Example:
+        >>> parse_group("1/3")
+        (1, 3)
+    """
+    group, slash, groups = text.partition("/")
+    if not (slash and group.isdecimal() and groups.isdecimal()):
+        raise ConfigError(
+            "A group of training speakers is written K/N.",
+            expected="two whole numbers, such as 1/3 for the first of three groups",
+            got=text,
+            remedy="set datamodule.withhold=1/3, or null to train on all",
+        )
+    return int(group), int(groups)
+
+
 def list_speakers(names: Sequence[str]) -> str:
     """Name the speakers of a split for a reader, of very many the first alone.
 

@@ -5,6 +5,7 @@ import pytest
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.distill.heard_members import check_members_exist, list_heard_members
 from ser_kd.distill.objective import Objective
+from ser_kd.distill.objective_checks import check_without_labels
 from ser_kd.distill.schedules import LinearSchedule
 from ser_kd.losses.cross_entropy import CrossEntropy
 from ser_kd.losses.embedding_cosine import EmbeddingCosine
@@ -50,7 +51,7 @@ def test_a_weight_of_zero_is_a_term_switched_off() -> None:
     assert Objective(parts, alpha=0.5, beta=0.0).is_switched_off("b")  # type: ignore[arg-type]
     assert Objective({"a": {"loss": CrossEntropy(), "weight": 0}}).is_switched_off("a")
     assert make(alpha=0.0).terms_needing_teacher() == ["prosody"]
-    make(gamma=0.0).check_without_labels()  # labels nobody asks for need not be there
+    check_without_labels(make(gamma=0.0))  # labels nobody asks for need not be there
 
 
 def test_a_name_that_never_was_is_told() -> None:

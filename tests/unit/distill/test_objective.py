@@ -8,6 +8,7 @@ from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.distill.objective import Objective
+from ser_kd.distill.objective_checks import check_batch_size, check_targets, check_without_labels
 from ser_kd.distill.schedules import CosineSchedule, LinearSchedule, WarmupCosine
 from ser_kd.losses.concordance import Concordance
 from ser_kd.losses.cross_entropy import CrossEntropy
@@ -95,20 +96,20 @@ def test_batches_that_are_too_small_for_a_term_are_refused() -> None:
     triple = Constant(1.0)
     triple.minimum_batch = 3  # type: ignore[assignment]
     objective = Objective({"ce": {"loss": Constant(1.0)}, "angle": {"loss": triple}})
-    objective.check_batch_size(3)
+    check_batch_size(objective, 3)
     with pytest.raises(ConfigError, match=r"(?s)'angle'.*at least 3 clips.*datamodule.batch_size=2.*objective.terms.angle=null"):
-        objective.check_batch_size(2)
-    pair().check_batch_size(1)
+        check_batch_size(objective, 2)
+    check_batch_size(pair(), 1)
 
 
 def test_terms_that_learn_from_labels_are_refused_where_there_are_none() -> None:
     alone = Objective(
         {"kl": {"loss": SoftTargets(2.0)}, "ccc": {"loss": Concordance("teacher")}, "error": {"loss": DimensionError("teacher")}}
     )
-    alone.check_without_labels()
+    check_without_labels(alone)
     for loss in (CrossEntropy(), Decoupled(2.0), SupervisedContrastive(), Concordance("labels"), DimensionError("labels")):
         with pytest.raises(ConfigError, match="No training clip has a label, and asks would learn") as fault:
-            Objective({"kl": {"loss": SoftTargets(2.0)}, "asks": {"loss": loss}}).check_without_labels()
+            check_without_labels(Objective({"kl": {"loss": SoftTargets(2.0)}, "asks": {"loss": loss}}))
         assert fault.value.got == "objective.terms.asks"
 
 
@@ -144,10 +145,10 @@ def test_a_weight_may_be_a_product_and_depend_on_where_the_term_stands() -> None
 def test_terms_and_targets_must_fit() -> None:
     classes, dimensions, neither = CrossEntropy(), Concordance(), RelationalDistance()
     both = Objective({"a": {"loss": classes}, "b": {"loss": dimensions}, "c": {"loss": neither}})
-    both.check_targets("both")
+    check_targets(both, "both")
     with pytest.raises(ConfigError, match="'b' needs dimensions"):
-        both.check_targets("classes")
+        check_targets(both, "classes")
     with pytest.raises(ConfigError, match="'a' needs classes"):
-        both.check_targets("dimensions")
+        check_targets(both, "dimensions")
     assert not both.needs_dimensions_of_teacher()
     assert Objective({"b": {"loss": Concordance("teacher")}}).needs_dimensions_of_teacher()
