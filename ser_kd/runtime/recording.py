@@ -43,6 +43,7 @@ NOT_SCIENCE_WITHIN = {
         "mobilenetv4_m",
         "mobilenetv3_l",
         "prosodic_widths",
+        "prosodic_learning_rate",
         "bert_layers",
         "bert_width",
         "bert_vocabulary",

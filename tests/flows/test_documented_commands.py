@@ -106,7 +106,7 @@ def test_every_command_runs(page: Path, ser_kd, workplace: Path, manifest_csv: P
         )
         if any(word.startswith("experiments=wav_to_mfcc") for word in line):
             quick = [*quick, *QUICK_CLIP]
-        if any(word.startswith("experiments=wav2small/") for word in line):
+        if any(word.startswith(("experiments=wav2small/", "experiments=emodistill/")) for word in line):
             quick = [*quick, *QUICK_CLIP, "corpus.clips_per_emotion=1"]
         typed = {word.partition("=")[0]: word for word in [*line, *quick]}
         code, _, errors = ser_kd(*typed.values())
