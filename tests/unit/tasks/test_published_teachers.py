@@ -216,7 +216,7 @@ def test_a_dry_run_counts_a_model_whose_weights_nobody_has() -> None:
 
 
 def test_a_run_of_ours_hands_on_the_licences_of_its_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ser_kd.tasks.teachers.load_student", lambda folder: (nn.Linear(1, 1), None, None))
+    monkeypatch.setattr("ser_kd.tasks.teachers.load_student", lambda folder: (nn.Linear(1, 1), None, {}))
     taught = [TeacherRecord(name, None, None, None, ["x"], 1, licence=licence) for name, licence in (("a", "MIT"), ("b", ""), ("c", "MIT"))]
     folder = tmp_path / "a" / "b" / "id" / "fold=0" / "seed=0"
     write_record(folder, RunRecord("a/b", "id", "finished", 0, "elsewhere", fold_of().to_record(), teachers=taught))

@@ -37,7 +37,7 @@ def test_own_keys_are_read_and_the_others_take_the_place_of_the_files(write) -> 
 
 
 def test_shipped_sweeps_are_found_by_name_and_compose() -> None:
-    assert len(list_sweeps()) == 7
+    assert len(list_sweeps()) == 9
     for name in list_sweeps():
         asked, sweep, config = read_words([name])
         assert config.experiment in " ".join(asked.words)
