@@ -284,6 +284,11 @@ class SpeechDataModule(lightning.LightningDataModule):
         return self._load(dataset, sampler, training=True)
 
     @property
+    def joins_unlabelled(self) -> bool:
+        """Whether unlabelled clips join training."""
+        return self._unlabelled is not None
+
+    @property
     def crops_training_clips(self) -> bool:
         """Whether a training clip is longer than ``clip_samples``, so that another part of it is heard in each epoch."""
         return self.clip_samples is not None and any(self.audio.length_of(u.id) > self.clip_samples for u in self.fold.train)

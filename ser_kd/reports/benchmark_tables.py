@@ -28,7 +28,7 @@ def latency_table(record: BenchmarkRecord) -> Table:
             )
         )  # fmt: skip
     notes = (
-        "wall time of one answer about one clip, raw waveform to probabilities; front-end and network are medians of their own calls;",
+        "wall time of one answer about one clip, raw waveform to answer; front-end and network are medians of their own calls;",
         "the real-time factor is the median divided by the length of the clip",
     )
     return Table(tuple(map(Column, heads)) + _numbers(numbers), tuple(rows), (" ".join(notes),), "Latency")
@@ -39,9 +39,10 @@ def system_table(record: BenchmarkRecord) -> Table:
     costs = {(cost.system, cost.seconds): cost for cost in record.costs}
     lengths = [seconds for seconds in record.seconds if any(cost.seconds == seconds for cost in record.costs)]
     has_ccc = any(system.test_ccc is not None for system in record.systems)
+    has_ua = not has_ccc or any(system.test_ua is not None for system in record.systems)
     rows = []
     for system in record.systems:
-        scores = [system.test_ua, system.test_ccc] if has_ccc else [system.test_ua]
+        scores = [*([system.test_ua] if has_ua else []), *([system.test_ccc] if has_ccc else [])]
         told = [costs.get((system.name, seconds)) for seconds in lengths]
         rows.append(
             (
@@ -53,7 +54,7 @@ def system_table(record: BenchmarkRecord) -> Table:
             )
         )  # fmt: skip
     heads = (
-        "test UA",
+        *(["test UA"] if has_ua else []),
         *(["test CCC"] if has_ccc else []),
         "trainable",
         "parameters",

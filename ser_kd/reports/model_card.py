@@ -37,7 +37,7 @@ LIMITS = (
     "It was trained on the corpus named above and on no other: other languages, microphones, rooms, ages and spontaneous speech were "
     "not tried unless a figure above says so.",
     "Emotion labels are the judgement of actors or annotators, not what a person feels. Do not use it to judge people.",
-    "A clip without speech still gets an answer; the probabilities say how sure the model is among its classes, not whether they apply.",
+    "A clip without speech still gets an answer, which does not say that it applies.",
 )
 
 
@@ -89,7 +89,7 @@ def render_model_card(
         *_warn_of_failures(export),
         _describe(run, names),
         "## Use",
-        f"From the raw waveform ({rate:,} Hz, mono, float32) to the answer; front-end, labels and calibration are inside the file.",
+        f"From the raw waveform ({rate:,} Hz, mono, float32) to the answer; {_list_contents(metadata)} are inside the file.",
         f"```bash\npip install 'ser-kd[predict]'\nser-kd predict {first} recording.wav\n```",
         f'```python\nfrom ser_kd.deploy import Predictor\n\nprint(Predictor("{first}")("recording.wav"))\n```',
         _describe_interface(metadata, rate),
@@ -113,6 +113,10 @@ def render_model_card(
     made, trained = hide_folders(export.command), hide_folders(run.command)
     parts.append(f"Made by `{made}`; trained by `{trained}` (revision {run.git_revision or 'unknown'}).")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _list_contents(metadata: Mapping[str, object]) -> str:
+    return "front-end, labels and calibration" if metadata.get("labels") else "front-end and the names of the dimensions"
 
 
 def _warn_of_failures(export: ExportRecord) -> list[str]:
@@ -167,11 +171,12 @@ def _describe(run: RunRecord, names: Sequence[str]) -> str:
 def _describe_interface(metadata: Mapping[str, object], rate: int) -> str:
     output = metadata.get("output", "probabilities")
     shortest = int(str(metadata.get("minimum_samples", 0)))
+    scale = " Dimensions lie on a scale from 0 to 1, which answers may leave." if output == "dimensions" else ""
     return (
         f"Inputs `waveform` (B, T) float32 and `length` (B,) int64, outputs `{output}` and `embedding`; at least {shortest:,} samples "
         f"({shortest / rate:.2f} s). {str(metadata.get('padding', '')).capitalize()}. "
         f"`ser-kd predict` hears longer recordings in windows of {int(str(metadata.get('window_samples', 0))) / rate:.2f} s and takes the "
-        "mean of their answers."
+        f"mean of their answers.{scale}"
     )
 
 

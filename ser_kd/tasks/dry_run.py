@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 from ser_kd.distill.fitting import fit_statistics
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
@@ -31,13 +32,15 @@ def describe_costs(run: TrainingRun) -> dict[str, str]:
     activations = measure_activation_bytes(copy.deepcopy(module.student), pair) / 2 * run.data.batch_size
     weights = counts["trainable"] * 4 * 4 + (counts["total"] - counts["trainable"]) * 4  # weights, gradients, two moments
     teacher = 4 * run.teacher.parameter_count if run.teacher else 0
-    steps = len(run.data.train_dataloader())
+    batches, gathered = len(run.data.train_dataloader()), run.config.trainer.get("accumulate_grad_batches") or 1
+    steps = math.ceil(batches / gathered)
+    clips = f"{run.data.batch_size} clips" if gathered == 1 else f"{gathered} x {run.data.batch_size} clips"
     epochs = run.config.trainer.max_epochs
     return {
         "student": f"{counts['trainable']:,} trainable and {counts['total']:,} total parameters (with running statistics)",
         "teacher": _describe_teacher(run.teacher),
         "cost": f"{macs / 1e6:,.1f} M multiply-accumulates for {pair.waveforms.shape[1]:,} samples",
-        "steps": f"{epochs} epochs x {steps} steps of {run.data.batch_size} clips = {epochs * steps:,} steps",
+        "steps": f"{epochs} epochs x {steps} steps of {clips} = {epochs * steps:,} steps",
         "memory": f"about {(activations + weights + teacher) / 2**20:,.0f} MiB of tensors, beside libraries and data "
         f"(activations {activations / 2**20:,.0f}, weights and optimizer {weights / 2**20:,.0f}, teacher {teacher / 2**20:,.0f})",
         "run folder": str(run.folder),

@@ -16,6 +16,7 @@ from ser_kd.contracts.records import RunRecord
 from ser_kd.data.corpora.msp_podcast import COLUMNS, EMOTIONS, SCALE, MspPodcast
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.data.protocols.all_clips import AllClips
+from ser_kd.runtime import console
 from ser_kd.runtime.build import build
 from ser_kd.storage.atomic import replace_file
 from ser_kd.tasks.finished_runs import OWN_CLIPS_ONLY, load_student
@@ -61,6 +62,7 @@ def write_submission(
         data.check_texts(["test"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
+    beyond = dict.fromkeys(DIMENSIONS, 0) if any(name in columns for name in _ORDER) else {}
     suffix = "_last" if checkpoint == "last" else ""
     place = folder / "evaluations" / f"{corpus.name}_submission{suffix}.csv"
     with replace_file(place) as part, part.open("w", newline="", encoding="utf-8") as file, torch.inference_mode():
@@ -69,7 +71,12 @@ def write_submission(
         for batch in data.test_dataloader():
             outputs = model(batch.to(device).model_input())
             answers = [column(outputs) for column in columns.values()]
+            for number, name in enumerate(beyond):
+                beyond[name] += _count_beyond(outputs, number)
             table.writerows([f"{name}.wav", *row] for name, *row in zip(batch.ids, *answers, strict=True))
+    clipped = ", ".join(f"{name} {count}" for name, count in beyond.items() if count)
+    if clipped:
+        console.warn(f"answers beyond {SCALE.low:g} to {SCALE.high:g} are written as its ends ({clipped} of {len(data.fold.test)} turns)")
     return place, len(data.fold.test), data.manifest.left_out
 
 
@@ -99,6 +106,13 @@ def _read_dimension(place: int) -> Callable[[Outputs], list[str]]:
         return [f"{SCALE.restore(value):.6f}" for value in outputs.dimensions[:, place].float().tolist()]
 
     return read
+
+
+def _count_beyond(outputs: Outputs, place: int) -> int:
+    if outputs.dimensions is None:
+        return 0
+    values = outputs.dimensions[:, place]
+    return int(((values < 0) | (values > 1)).sum())
 
 
 def _read_letter(classes: list[str]) -> Callable[[Outputs], list[str]]:

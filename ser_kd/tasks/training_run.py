@@ -232,6 +232,14 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         switches += silent
         fill_projection_widths(config, objective, teacher)
         add_teacher_features(data, asked.members if asked else ())
+    if asked is None and data.joins_unlabelled:
+        raise ConfigError(
+            "Unlabelled clips join training, and no teacher says what they are.",
+            expected="a teacher that a term of the objective listens to",
+            got="datamodule.unlabelled_root without one",
+            remedy="choose a teacher and an objective that follows it (objective=kl, ce_kl, ccc_teacher, ccc_kd), or set "
+            "datamodule.unlabelled_root=null",
+        )
     for line in switches:
         console.note(line)
     with first_on_each_machine():

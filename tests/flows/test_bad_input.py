@@ -136,3 +136,9 @@ def test_a_users_csv_of_20_files_trains(ser_kd, manifest_csv: Path, workplace: P
     assert code == 0, errors
     assert "speaker_folds5" in output
     assert list((workplace / "runs" / "own").glob("*/fold=0/seed=0/record.json"))
+
+
+def test_unlabelled_clips_without_a_teacher(ser_kd, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "0.wav", speech_like(0), 16_000, subtype="FLOAT")
+    words = ["student=timnet_39", "corpus=demo", *SMALL, f"datamodule.unlabelled_root={tmp_path}"]
+    refused(ser_kd("train", *words), "no teacher says what they are", "datamodule.unlabelled_root=null")

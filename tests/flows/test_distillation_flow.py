@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -123,6 +124,9 @@ def test_wandb_writes_offline_and_dry_run_writes_nothing(ser_kd, workplace: Path
     assert code == 0, errors
     assert "241,395 trainable and 245,235 total" in output
     assert not (workplace / "runs" / "with_wandb").exists()
+    batches = int(re.search(r"1 epochs x (\d+) steps of \d+ clips", output)[1])
+    code, output, errors = ser_kd("train", *words, "trainer.accumulate_grad_batches=2", "dry_run=true")
+    assert re.search(rf"1 epochs x {-(-batches // 2)} steps of 2 x \d+ clips", output), output
     code, _, errors = ser_kd("train", *words)
     assert code == 0, errors
     assert list(only_run(workplace, "with_wandb").glob("wandb/offline-run-*"))

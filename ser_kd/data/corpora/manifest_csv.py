@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ser_kd.contracts.emotions import DIMENSIONS, DimensionRange, LabelSet, canonical_emotion
@@ -111,7 +112,7 @@ class ManifestCsvCorpus:
                 expected="path and speaker in each line, numbers where numbers belong",
                 got="; ".join(faults[:_SHOWN_FAULTS])
                 + (f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""),
-                remedy="correct these lines",
+                remedy="correct these lines; a scale other than 0 to 1 is told by corpus.dimension_low and corpus.dimension_high",
             )
         return Manifest(self.name, tuple(sorted(utterances, key=lambda u: u.id)), "as the owner of the files decides")
 
@@ -123,7 +124,7 @@ class ManifestCsvCorpus:
         start_s = _read_number(values, "start", float)
         end_s = _read_number(values, "end", float)
         stretch = f"@{start_s or 0:g}-{'' if end_s is None else format(end_s, 'g')}" if start_s is not None or end_s is not None else ""
-        dimensions = [_read_number(values, name, self.range.scale) for name in DIMENSIONS]
+        dimensions = [_read_number(values, name, partial(self._scale, name)) for name in DIMENSIONS]
         named = {*REQUIRED, *OPTIONAL} - {"gender", "split"}
         return Utterance(
             id=values.get("id") or values["path"] + stretch,
@@ -139,6 +140,11 @@ class ManifestCsvCorpus:
             end_s=end_s,
             groups={name: value for name, value in values.items() if name and name not in named and value},
         )
+
+    def _scale(self, name: str, value: float) -> float:
+        if not self.range.low <= value <= self.range.high:
+            raise ValueError(f"{name} is {value:g}, outside {self.range.low:g} to {self.range.high:g}")
+        return self.range.scale(value)
 
 
 def _read_number(values: Mapping[str, str], name: str, convert: Callable[[float], float]) -> float | None:

@@ -88,6 +88,13 @@ class MspPodcast:
             raise ConfigError(
                 "MSP-Podcast has no such part.", expected=", ".join(get_args(Part)), got=str(part), remedy="set corpus.part to one, or null"
             )
+        if isinstance(release, float) and f"{release:g}" == "1.1":
+            raise ConfigError(
+                "Release 1.1 and release 1.10 are the same number.",
+                expected="the release in quotes",
+                got=f"corpus.release={release:g}",
+                remedy="type \"corpus.release='1.10'\", or \"corpus.release='1.1'\"",
+            )
         self.root = None if root is None else Path(root).expanduser()
         self.release = None if release is None else str(release)
         self.part = part

@@ -60,7 +60,10 @@ def test_latency_alone_and_tables_know_concordance_too():
         f"{STUDENT} (CCC 0.510 to 0.520)", f"{TEACHER} (CCC 0.610)"
     ]  # fmt: skip
     heads = [column.name for column in system_table(make_dimensional()).columns]
-    assert heads[3:5] == ["test UA", "test CCC"]
+    assert heads[3:5] == ["test CCC", "trainable"]
+    both = make_dimensional()
+    both.find_system(STUDENT).test_ua = 0.6
+    assert [column.name for column in system_table(both).columns][3:5] == ["test UA", "test CCC"]
     assert "test CCC" not in [column.name for column in system_table(make_benchmark()).columns]
     rows = long_table(make_dimensional())
     assert {row[-1] for row in rows.rows} == {"0.52", "0.61"}

@@ -61,8 +61,9 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return call
 
 
-def test_every_hidden_turn_is_answered_on_the_corpus_own_scale(submit) -> None:
+def test_every_hidden_turn_is_answered_on_the_corpus_own_scale(submit, capsys: pytest.CaptureFixture[str]) -> None:
     rows = submit("both")
+    assert f"answers beyond 1 to 7 are written as its ends (dominance {HIDDEN} of {HIDDEN} turns)" in capsys.readouterr().err
     assert [row["FileName"] for row in rows] == [f"MSP-PODCAST_test3_{number:04d}.wav" for number in range(1, HIDDEN + 1)]
     assert list(rows[0]) == ["FileName", "EmoAct", "EmoVal", "EmoDom", "EmoClass"]
     for row in rows:

@@ -57,7 +57,7 @@ def test_dimensions_are_scaled(tmp_path: Path) -> None:
         ("path,label,speaker\n", "lacks rows", "0 rows"),
         ("path,label,speaker\n,sad,1\nb.wav,sad,\n", "2 of 2 lines", "line 2: path is empty; line 3: speaker is empty"),
         ("path,label,speaker,start\na.wav,sad,1,soon\n", "1 of 1 lines", "start is 'soon', not a number"),
-        ("path,label,speaker,arousal\na.wav,sad,1,3\n", "1 of 1 lines", "outside its range"),
+        ("path,label,speaker,arousal\na.wav,sad,1,3\n", "1 of 1 lines", "line 2: arousal is 3, outside 0 to 1"),
         ("path,label,speaker,arousal\na.wav,sad,1,nan\n", "1 of 1 lines", "not a finite number"),
         ("path,label,speaker\na.wav,sad,1\na.wav,sad,1\n", "names utterances twice", "a.wav"),
     ],

@@ -188,3 +188,10 @@ def test_it_serves_anyones_script(tmp_path: Path) -> None:
     data.setup()
     assert len(data.fold.train) == 32
     assert next(iter(data.test_dataloader())).class_names == MspPodcast.label_sets["primary8"].labels
+
+
+def test_a_release_that_its_number_does_not_tell_is_asked_for_in_quotes(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Release 1\.1 and release 1\.10 are the same number"):
+        MspPodcast(folder, release=1.10)
+    assert MspPodcast(folder, release="1.10").release == "1.10"
+    assert MspPodcast(folder, release=1.11).release == "1.11"
