@@ -17,6 +17,7 @@ os.environ |= {
 }  # fmt: skip
 
 import psutil
+from ray._private.utils import get_ray_address_file
 from ray.cluster_utils import Cluster
 
 
@@ -30,6 +31,7 @@ def wait_for(look: Callable[[], list[Path]], command: subprocess.Popen) -> Path:
 
 
 def main(runs: Path, words: list[str]) -> int:
+    Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)  # which ray takes for granted
     sockets = tempfile.mkdtemp(prefix="ray")  # in a path as short as sockets want it
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": sockets, "include_dashboard": False})
     try:

@@ -33,10 +33,11 @@ STUDENT = [
 def trained(ser_kd, workplace: Path) -> Path:
     pytest.importorskip("opensmile")
     if not (workplace / "runs" / "egemaps" / "teacher").is_dir():
+        is_new = not (workplace / "cache" / "features").is_dir()
         code, output, errors = ser_kd("train", *TEACHER)
         assert code == 0, errors
         assert "licence does not allow commercial products" in output
-        assert "features egemaps_lld: 84 clips, about" in output
+        assert not is_new or "features egemaps_lld: 84 clips, about" in output
     return only_run(workplace, "egemaps/teacher")
 
 

@@ -82,8 +82,8 @@ def test_errors_of_transcription_cost_the_teacher_that_answers(ser_kd, teacher: 
 
 
 def test_a_file_of_transcripts_is_read_and_what_it_lacks_is_told(ser_kd, teacher: Path, workplace: Path, tmp_path: Path) -> None:
-    names = [path.stem for path in (workplace / "cache" / "demo_corpus").glob("*/*/*.wav")]
-    (tmp_path / "asr.csv").write_text("id,text\n" + "".join(f"{name},some words\n" for name in names[1:]))
+    names = {path.stem for path in (workplace / "cache" / "demo_corpus").glob("*/*/*.wav")} - {"spk01_happy_00"}
+    (tmp_path / "asr.csv").write_text("id,text\n" + "".join(f"{name},some words\n" for name in sorted(names)))
     words = [*TEACHER, f"datamodule.transcripts={tmp_path / 'asr.csv'}", "experiment=recognised"]
     code, _, errors = ser_kd("train", *words)
     assert code == 2
