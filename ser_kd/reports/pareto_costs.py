@@ -99,11 +99,14 @@ def _shorten(names: Sequence[str]) -> list[str]:
     """Leave out what all names begin with, up to a slash or an underscore.
 
     Example:
-        >>> _shorten(["p/distilled_17k", "p/distilled_tokens"]), _shorten(["p/a", "q/a"]), _shorten(["p/a"])
-        (['17k', 'tokens'], ['p/a', 'q/a'], ['p/a'])
+        >>> _shorten(["p/distilled_17k", "p/distilled_tokens"]), _shorten(["p/a", "p/a_b"])
+        (['17k', 'tokens'], ['a', 'a_b'])
+        >>> _shorten(["p/a", "q/a"]), _shorten(["p/a"])
+        (['p/a', 'q/a'], ['p/a'])
     """
     first, last = min(names), max(names)  # what these two share, all share
-    shared = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), 0)
+    differing = (place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    shared = 0 if first == last else next(differing, len(first))
     kept = max(first.rfind("/", 0, shared), first.rfind("_", 0, shared)) + 1
     return [name[kept:] for name in names]
 
