@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -70,9 +70,9 @@ class WordStock:
 
     def find_other(self, share: float, word: str) -> str:
         """Give the word at a share in [0, 1) of all that was said but one word."""
-        if word not in self.words:
+        place = bisect_left(self.words, word)
+        if self.words[place : place + 1] != (word,):
             return self.find(share)
-        place = self.words.index(word)
         before = self.ends[place - 1] if place else 0
         said = int(share * (self.ends[-1] - (self.ends[place] - before)))
         return self.words[bisect_right(self.ends, said if said < before else said + self.ends[place] - before)]

@@ -189,8 +189,6 @@ def _fit_temperature(model: SpeechModel, data: SpeechDataModule, record: ExportR
 
 def _check_own_score(run_record: RunRecord, record: ExportRecord, clips: JudgedClips) -> None:
     """Warn where the trained model no longer scores what its record says."""
-    if run_record.protocol.targets == "both":
-        record.notes.append("the files answer with classes: arousal, dominance and valence of this run are not exported")
     told, name, shown = ("ua", "ua", "UA") if clips.classes else ("ccc_mean", "ccc", "mean CCC")
     then = run_record.metrics.get(f"test/{told}")
     if then is None or record.checkpoint != "best":
