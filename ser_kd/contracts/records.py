@@ -138,6 +138,8 @@ class RunRecord:
         noise: The noises of training, as ``NoiseCorpus.describe`` tells them (``corpus``, ``types``, ``heard_types``, ``held_out``,
             ``noise_split``, ``test_was_heard``, …); empty where none of the group ``noise`` were heard.
         sweep: Name of the sweep that this run is no more than a trial of; empty for an ordinary run.
+        unlearned_dimensions: Of arousal, dominance and valence those that neither labels nor a teacher taught: the model gives no
+            number for them.
     """
 
     experiment: str
@@ -170,6 +172,7 @@ class RunRecord:
     failure: str = ""
     noise: dict[str, Any] = field(default_factory=dict)
     sweep: str = ""
+    unlearned_dimensions: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
     @property

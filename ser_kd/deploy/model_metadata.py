@@ -22,12 +22,13 @@ PRECISIONS = ("fp32", "int8", "fp16")
 class ModelMetadata:
     """All that a prediction needs beside the graph, and where the model comes from.
 
-    The graph takes ``waveform`` (B, T) float32 and ``length`` (B,) int64 and answers ``output`` (B, C or 3) and ``embedding`` (B, D).
+    The graph takes ``waveform`` (B, T) float32 and ``length`` (B,) int64 and answers ``output`` (B, classes or
+    dimensions) and ``embedding`` (B, D).
 
     Args:
         output: ``probabilities`` or ``dimensions``, the name of the first output.
         labels: Classes in the order of the probabilities; empty for a model of dimensions alone.
-        dimensions: Arousal, dominance and valence in the order of the answer; empty for a model of classes.
+        dimensions: Of arousal, dominance and valence those that were learned, in the order of the answer; empty for a model of classes.
         sample_rate_hz: Rate of the waveform.
         minimum_samples: Shortest waveform the model answers.
         window_samples: Stretch in which longer recordings are heard: the fixed clip, or the longest training clip.
@@ -138,7 +139,7 @@ class ModelMetadata:
             raise _damaged(source, f"minimum_samples {self.minimum_samples} above window_samples {self.window_samples}")
         if self.precision not in PRECISIONS or self.output not in ("probabilities", "dimensions") or not self.answers:
             raise _damaged(source, f"output {self.output!r}, precision {self.precision!r}, {len(self.answers)} names")
-        if len(set(self.answers)) != len(self.answers) or (self.output == "dimensions" and sorted(self.dimensions) != sorted(DIMENSIONS)):
+        if len(set(self.answers)) != len(self.answers) or not set(self.dimensions) <= set(DIMENSIONS):
             raise _damaged(source, f"names {', '.join(self.answers)}")
 
     def check_width(self, width: int, source: str) -> None:

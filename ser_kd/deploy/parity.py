@@ -35,14 +35,16 @@ class JudgedClips:
     Args:
         waveforms: N arrays (T,) float32 at the model's rate.
         labels: Ids, speakers, classes and dimensions of the N clips; its waveforms are not looked at.
-        reference: (N, C) probabilities or (N, 3) dimensions of the trained model, in torch.
+        reference: (N, C) probabilities or (N, K) dimensions of the trained model, in torch.
         classes: Class names; empty where dimensions are judged.
+        dimensions: The dimensions that the model learned, in the order of ``reference``.
     """
 
     waveforms: Sequence[np.ndarray]
     labels: SpeechBatch
     reference: Tensor
     classes: Sequence[str]
+    dimensions: Sequence[str] = DIMENSIONS
 
     def __len__(self) -> int:
         return len(self.waveforms)
@@ -97,7 +99,7 @@ def judge_answers(answers: Tensor, clips: JudgedClips) -> dict[str, float]:
     """Judge probabilities or dimensions by the labels.
 
     Args:
-        answers: (N, C) or (N, 3).
+        answers: (N, C), or (N, K) of the clips' dimensions.
         clips: The labels.
 
     Returns:
@@ -113,7 +115,9 @@ def judge_answers(answers: Tensor, clips: JudgedClips) -> dict[str, float]:
         loss = torch.nn.functional.nll_loss(logarithms[known].double(), clips.labels.classes[known])  # type: ignore[index]
         return {name: values[name] for name in JUDGED} | {"log_loss": float(loss)}
     panel = MetricPanel((), dimensions=True)
-    panel.update(Outputs(dimensions=answers), clips.labels)
+    said = answers.new_full((len(answers), len(DIMENSIONS)), torch.nan)
+    said[:, [DIMENSIONS.index(name) for name in clips.dimensions]] = answers
+    panel.update(Outputs(dimensions=said), clips.labels)
     values = {f"ccc_{name}": panel.compute().values[f"ccc_{name}"] for name in DIMENSIONS}
     defined = [value for value in values.values() if not math.isnan(value)]
     return {**values, "ccc": sum(defined) / len(defined) if defined else math.nan}

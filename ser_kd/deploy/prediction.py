@@ -24,7 +24,7 @@ class Prediction:
         end_s: Where it ends.
         label: Most probable class; None where the model abstained, the stretch is silent, or the model answers dimensions.
         probabilities: Class -> probability, in the model's order; empty for a model of dimensions and for silence.
-        dimensions: Arousal, dominance and valence; empty for a model of classes and for silence.
+        dimensions: Arousal, dominance and valence, as far as the model learned them; empty for a model of classes and for silence.
         embedding: (D,) float32; None for silence. Left out of comparisons.
         abstained: True where no class is probable enough, or the stretch is silent.
         notes: Remarks, such as ``resampled from 96,000 Hz``.
@@ -53,14 +53,14 @@ def name_answer(
 
     Args:
         metadata: Of the model.
-        answer: (C,) probabilities or (3,) dimensions.
+        answer: (C,) probabilities, or (K,) dimensions.
         embedding: (D,).
         abstain_below: Smallest probability that names a class.
         stretch: Source, start, end and notes.
     """
     values = dict(zip(metadata.answers, answer.tolist(), strict=True))
     if metadata.output == "dimensions":
-        return replace(stretch, dimensions={name: values[name] for name in DIMENSIONS}, embedding=embedding)
+        return replace(stretch, dimensions={name: values[name] for name in DIMENSIONS if name in values}, embedding=embedding)
     label = max(values, key=values.__getitem__)
     abstained = values[label] < abstain_below
     return replace(stretch, label=None if abstained else label, probabilities=values, embedding=embedding, abstained=abstained)

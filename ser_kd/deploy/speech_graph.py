@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ser_kd.contracts.batch import ModelInput
+from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.shapes import check_rank
 from ser_kd.deploy.filled_wav2small import FilledWav2Small
@@ -19,6 +20,7 @@ from ser_kd.models.encoders.wav2small import Wav2Small
 from ser_kd.models.named_features import check_hears_waveform
 from ser_kd.models.pooling import ChannelAttentionPooling
 from ser_kd.models.speech_model import SpeechModel
+from ser_kd.models.unlearned_dimensions import list_known_dimensions
 
 LARGEST_KERNELS = 128
 """Samples of a Fourier transform up to which kernels are faster than the factored form."""
@@ -118,6 +120,9 @@ class SpeechGraph(nn.Module):
         check_hears_waveform(model, "exported", "export the student that it teaches")
         self.clip = clip
         self.model = prepare_for_export(model)
+        known = list_known_dimensions(model)
+        self.known_dimensions = None if len(known) == len(DIMENSIONS) else [DIMENSIONS.index(name) for name in known]
+        self.model.unlearned_dimensions = ()  # what was never learned is left out of the graph
         use_inference_form(self.model, precision)
         self.temperature = temperature
 
@@ -129,8 +134,8 @@ class SpeechGraph(nn.Module):
             length: (B,) int64 valid samples.
 
         Returns:
-            ``probabilities`` (B, C), ``dimensions`` (B, 3) or both, ``embedding`` (B, D), ``features`` (B, F, D') and, where frames
-            are masked and are not the samples themselves, ``feature_lengths`` (B,).
+            ``probabilities`` (B, C), ``dimensions`` (B, 3, or as many as were learned) or both, ``embedding`` (B, D), ``features``
+            (B, F, D') and, where frames are masked and are not the samples themselves, ``feature_lengths`` (B,).
 
         Raises:
             ConfigError: If the model gives neither classes nor dimensions.
@@ -143,7 +148,8 @@ class SpeechGraph(nn.Module):
         if outputs.logits is not None:
             answer["probabilities"] = torch.softmax(outputs.logits / self.temperature, dim=1)
         if outputs.dimensions is not None:
-            answer["dimensions"] = outputs.dimensions
+            known = self.known_dimensions
+            answer["dimensions"] = outputs.dimensions if known is None else outputs.dimensions[:, known]
         if not answer:
             raise ConfigError("The model answers nothing.", expected="classes or dimensions", got="an embedding", remedy="give it a head")
         # lengths handed on as they came are the graph's own input, which cannot bear a second name

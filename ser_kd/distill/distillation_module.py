@@ -318,13 +318,16 @@ class DistillationModule(lightning.LightningModule):
         ]
 
     def _tell_dimensions(self, outputs: Outputs, batch: SpeechBatch) -> list[dict[str, Any]]:
-        """Give the columns ``truth_<dimension>``, empty where not annotated, and ``prediction_<dimension>`` of each clip."""
+        """Give the columns ``truth_<dimension>``, empty where not annotated, and ``prediction_<dimension>``, empty where never learned."""
         if outputs.dimensions is None or self.targets == "classes":
             return [{}] * len(batch)
         truth = torch.full((len(batch), len(DIMENSIONS)), torch.nan) if batch.dimensions is None else batch.dimensions.cpu()
         return [
-            {f"truth_{name}": "" if math.isnan(value) else value for name, value in zip(DIMENSIONS, known, strict=True)}
-            | {f"prediction_{name}": value for name, value in zip(DIMENSIONS, said, strict=True)}
+            {
+                f"{side}_{name}": "" if math.isnan(value) else value
+                for side, values in (("truth", known), ("prediction", said))
+                for name, value in zip(DIMENSIONS, values, strict=True)
+            }
             for known, said in zip(truth.tolist(), outputs.dimensions.float().cpu().tolist(), strict=True)
         ]
 

@@ -271,8 +271,11 @@ class TeacherEnsemble:
         if not rows:
             return None
         values = torch.stack([outputs.dimensions.float() for outputs in answers.values() if outputs.dimensions is not None])  # (M', B, 3)
-        shares = _normalise(weights[rows].mean(dim=2, keepdim=True)).to(values.device, values.dtype)
-        return (shares * values).sum(dim=0)
+        # a member that never learned a dimension has no say in it; where nobody has, NaN stays
+        knows = ~values.isnan().all(dim=1, keepdim=True)  # (M', 1, 3)
+        shares = weights[rows].mean(dim=2, keepdim=True).to(values.device) * knows  # (M', 1 or B, 3)
+        shares = _normalise(torch.where(shares.sum(dim=0, keepdim=True) > 0, shares, knows.to(shares.dtype))).to(values.dtype)
+        return (shares * values.masked_fill(~knows, 0.0)).sum(dim=0).masked_fill(~knows.any(dim=0), torch.nan)
 
     def _join_embeddings(self, answers: Mapping[str, Outputs]) -> Tensor | None:
         embeddings = [outputs.embedding for outputs in answers.values()]

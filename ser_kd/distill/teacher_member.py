@@ -84,6 +84,8 @@ class TeacherMember:
         mapping: Its classes as the student's; None where they are the same.
         features: Name -> what computes the named features that it hears, as its own run had it.
         sample_rate_hz: Rate of the audio it was trained on; None where that is not known.
+        heard_audio: Hashes of the audio it was trained and selected with, as far as they are known.
+        start: Hash of architecture and seed its random weights came from; empty where that is not known.
     """
 
     def __init__(
@@ -93,12 +95,16 @@ class TeacherMember:
         mapping: ClassMapping | None = None,
         features: Mapping[str, FeatureExtractor] | None = None,
         sample_rate_hz: int | None = None,
+        heard_audio: frozenset[str] = frozenset(),
+        start: str = "",
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.record = record
         self.mapping = mapping
         self.features = dict(features or {})
         self.sample_rate_hz = sample_rate_hz
+        self.heard_audio = heard_audio
+        self.start = start
 
     @property
     def name(self) -> str:

@@ -119,7 +119,9 @@ def take_dimensions(
                 remedy=f"choose such a teacher, or set {term}.target=labels (objective=ccc)",
             )
         target = answers.dimensions.detach()
-        mask = torch.ones_like(target, dtype=torch.bool)
+        # a column of NaN beside others is a dimension that the teacher never learned; any other NaN is a fault to be seen
+        learned = ~target.isnan().all(dim=0)
+        mask = (learned | ~learned.any()).expand_as(target)
     elif batch.dimensions is None:
         target, mask = torch.zeros_like(prediction), torch.zeros_like(prediction, dtype=torch.bool)
     else:

@@ -39,7 +39,7 @@ class Dimensional(Metric):
         """Take in a batch.
 
         Args:
-            prediction: (B, 3) arousal, dominance, valence.
+            prediction: (B, 3) arousal, dominance, valence; a column of NaN beside others is a dimension that was never learned.
             target: (B, 3) in the same scale.
             mask: (B, 3) bool, True where annotated; None where every value is.
 
@@ -47,7 +47,8 @@ class Dimensional(Metric):
             ShapeError: If they differ in shape, or a prediction is not finite.
         """
         check_same_shape(prediction, target, "prediction", "target")
-        check_finite(prediction, "prediction")
+        learned = ~prediction.isnan().all(dim=0)
+        check_finite(prediction[:, learned] if learned.any() else prediction, "prediction")
         if mask is not None:
             check_same_shape(mask, target, "mask", "target")
             target = torch.where(mask, target, torch.full_like(target, torch.nan))
@@ -59,9 +60,10 @@ class Dimensional(Metric):
 
         Returns:
             ``ccc_<dimension>``, ``pearson_<dimension>`` in [-1, 1] and ``rmse_<dimension>``, () float64, NaN where
-            undefined (fewer than two annotated clips, or constant annotations; Pearson's also where predictions are constant);
-            ``ccc_mean``, of the dimensions that have a CCC; ``count_<dimension>``, the annotated clips, and
-            ``spread_<dimension>``, the variance of their annotations.
+            undefined (fewer than two annotated clips, constant annotations, or never learned; Pearson's also where predictions are
+            constant);
+            ``ccc_mean``, of the dimensions that have a CCC; ``count_<dimension>``, the annotated clips,
+            ``spread_<dimension>``, the variance of their annotations, and ``unlearned_<dimension>``, the clips that were not answered.
         """
         width = len(DIMENSIONS)
         prediction, target = (
@@ -76,7 +78,7 @@ class Dimensional(Metric):
         concordance = torch.where(moments.target_variance > 0, measure_concordance(moments), undefined)
         columns = {
             "ccc": concordance, "pearson": correlate(moments), "rmse": error.sqrt(), "count": moments.count,
-            "spread": moments.target_variance,
+            "spread": moments.target_variance, "unlearned": prediction.isnan().sum(dim=0),
         }  # fmt: skip
         found = {f"{name}_{dimension}": column[i] for name, column in columns.items() for i, dimension in enumerate(DIMENSIONS)}
         return {**found, "ccc_mean": concordance.nanmean()}

@@ -133,11 +133,12 @@ class _DimensionMetrics(nn.Module):
             _tell(result, name, scores[name], _explain(scores, name))
         _tell(result, "ccc_mean", scores["ccc_mean"], "no dimension has a CCC")
         agreement, own = self.agreement.compute(), self.teacher.compute()
-        if int(agreement[f"count_{DIMENSIONS[0]}"]):
+        reason = "fewer than two clips, the teacher always says the same, or one of both never learned it"
+        if any(int(agreement[f"count_{dimension}"]) for dimension in DIMENSIONS):
             for ending in (*DIMENSIONS, "mean"):
                 name = f"ccc_{ending}"
                 _tell(result, f"teacher_{name}", own[name], _explain(own, name))
-                _tell(result, f"teacher_agreement_{name}", agreement[name], "fewer than two clips, or the teacher always says the same")
+                _tell(result, f"teacher_agreement_{name}", agreement[name], reason)
         for (attribute, value), found in self._by_group():
             _tell(result, f"ccc_mean_{attribute}={value}", found.compute()["ccc_mean"], f"no CCC of clips with {attribute} '{value}'")
 
@@ -268,6 +269,8 @@ def _explain(scores: Mapping[str, Tensor], name: str) -> str:
         return "no dimension has a CCC"
     if int(scores[f"count_{dimension}"]) < (1 if score == "rmse" else 2):
         return "fewer than two annotated clips" if score != "rmse" else "no annotated clip"
+    if int(scores[f"unlearned_{dimension}"]):
+        return "never learned"
     return "constant annotations" if not float(scores[f"spread_{dimension}"]) else "constant predictions"
 
 

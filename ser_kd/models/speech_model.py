@@ -16,6 +16,7 @@ from ser_kd.contracts.outputs import Encoded, Features, Outputs
 from ser_kd.models.block_map import LayerMap
 from ser_kd.models.freezing import rest_frozen_modules
 from ser_kd.models.teacher_start import TeacherStart
+from ser_kd.models.unlearned_dimensions import blank_dimensions
 
 Part = nn.Module | Callable[..., nn.Module]
 """A finished module, or a callable that makes it once sizes are known (in YAML: ``_partial_: true``)."""
@@ -34,7 +35,8 @@ class SpeechModel(nn.Module):
         head: {_target_: ser_kd.models.heads.LinearHead, _partial_: true}
 
     and ``classes`` and ``dimensions`` come from the protocol's targets. Modules that lost everything to learn by ``freeze`` stay in
-    evaluation while the model trains.
+    evaluation while the model trains. Of dimensions named in ``unlearned_dimensions``, which whoever trains or loads it knows, it says
+    NaN in evaluation.
 
     Args:
         encoder: Features -> Encoded, with a ``width``.
@@ -92,6 +94,7 @@ class SpeechModel(nn.Module):
         self.classes = classes
         # A tuple keeps them out of the state dict: a transform learns nothing.
         self.feature_transforms = tuple(feature_transforms)
+        self.unlearned_dimensions: tuple[str, ...] = ()
         _check_start(self.encoder, init_from, layer_map)
         self.start = TeacherStart(layer_map, copy_head) if init_from == "teacher" else None
 
@@ -139,6 +142,7 @@ class SpeechModel(nn.Module):
         outputs = Outputs() if self.head is None else self.head(embedding)
         return replace(
             outputs,
+            dimensions=outputs.dimensions if self.training else blank_dimensions(outputs.dimensions, self.unlearned_dimensions),
             embedding=embedding if outputs.embedding is None else outputs.embedding,
             frames=encoded.frames,
             hidden_states=encoded.hidden_states,

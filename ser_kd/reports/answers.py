@@ -65,7 +65,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class DimensionalAnswers(Answers):
-    """Annotated and answered arousal, dominance and valence of N clips; annotations are NaN where missing."""
+    """Annotated and answered arousal, dominance and valence of N clips; annotations are NaN where missing, answers where never learned."""
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -156,8 +156,8 @@ def read_predictions(folder: Path) -> pd.DataFrame | None:
     """Read a run's ``predictions.csv``.
 
     Names stay text as written (speaker ``01``, a class called ``none``); only probabilities, and truth and prediction of dimensions,
-    become numbers, NaN where a clip is not annotated. A run without classes has the columns ``truth_<dimension>`` and
-    ``prediction_<dimension>`` instead of ``truth`` and ``prediction``.
+    become numbers, NaN where a clip is not annotated or a dimension was never learned. A run without classes has the columns
+    ``truth_<dimension>`` and ``prediction_<dimension>`` instead of ``truth`` and ``prediction``.
 
     Returns:
         One row per clip, or None where the run wrote no such file.

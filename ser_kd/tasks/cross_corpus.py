@@ -27,6 +27,7 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.environment import git_revision, installed_packages
 from ser_kd.runtime.recording import now, write_evaluation
 from ser_kd.tasks.finished_runs import OWN_CLIPS_ONLY, judge_clips, load_student
+from ser_kd.tasks.heard_audio import check_run_unheard
 from ser_kd.tasks.prepared_clips import prepare_clips
 
 
@@ -72,7 +73,8 @@ def judge_other_corpus(
     Raises:
         ConfigError: If the label set is unknown, or a restricted model would have fewer than two classes left.
         DataError: If the run or the corpus cannot be used, or they have nothing in common.
-        LeakageError: If the corpus holds clips that the run was trained or selected with, or speakers of them where names mean people.
+        LeakageError: If the corpus holds clips or audio that the run was trained or selected with, or speakers of them where names mean
+            people.
     """
     model, run, config = load_student(folder, checkpoint)
     question = _choose_question(run, config, corpus, label_set, restrict)
@@ -86,6 +88,7 @@ def judge_other_corpus(
         seed=config.seed,
     )
     prepare_clips(data)
+    remarks += check_run_unheard(folder, run.experiment, data)
     remarks += [*data.manifest.notes, *_describe_cropping(data), *data.fold.warnings]
     counts = data.fold.class_counts("test")
     absent = [name for name, count in zip(classes.labels, counts, strict=True) if not count]

@@ -90,6 +90,7 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
             got=f"{path}: {str(fault).splitlines()[0]}",
             remedy="it is damaged or from another version: train the run again",
         ) from fault
+    model.unlearned_dimensions = tuple(record.unlearned_dimensions)  # type: ignore[assignment]
     return model.eval(), record, config
 
 

@@ -156,7 +156,7 @@ def choose_format(asked: PredictArguments, metadata: ModelMetadata, files: Seque
         files: Names that will come.
     """
     is_classes = metadata.output == "probabilities"
-    names = metadata.labels if is_classes else DIMENSIONS
+    names = metadata.labels if is_classes else [name for name in DIMENSIONS if name in metadata.dimensions]
     if asked.format == "jsonl":
         return JsonLines(asked.embedding)
     if asked.format == "csv":

@@ -34,6 +34,7 @@ from ser_kd.storage.locks import hold_folder
 from ser_kd.sweeps.job_folder import StoppedEarlyError
 from ser_kd.tasks.averaged_weights import settle_weights
 from ser_kd.tasks.checkpointed_fit import choose_epochs, fit_run
+from ser_kd.tasks.heard_audio import write_heard_audio
 from ser_kd.tasks.prepared_clips import list_notices
 from ser_kd.tasks.run_teacher import device_of
 from ser_kd.tasks.training_run import TrainingRun
@@ -81,6 +82,7 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
         write_record(run.folder, record)
         write_text(run.folder / "config.yaml", OmegaConf.to_yaml(run.config, resolve=True))
         write_text(run.folder / "protocol.txt", run.fold.describe() + "\n")
+        write_heard_audio(run.folder, run.data, run.teacher.members if run.teacher else ())
     try:
         _train_and_judge(run, module, record)
     except BaseException as fault:
@@ -190,7 +192,13 @@ def _new_record(run: TrainingRun) -> RunRecord:
         sample_rate_hz=run.data.sample_rate_hz,
         objective=objective.describe(),
         clips_left_out=dict(run.data.manifest.left_out),
-        notes=[*run.data.manifest.notes, *(run.noise.notes if run.noise else []), *run.switches, *list_notices(run.data)],
+        notes=[
+            *run.data.manifest.notes,
+            *(run.noise.notes if run.noise else []),
+            *run.switches,
+            *run.remarks,
+            *list_notices(run.data),
+        ],
         noise=run.noise.corpus.describe() if run.noise else {},
         packages=installed_packages(),
         hardware={**describe_hardware(), **_describe_processes(run)},
@@ -198,6 +206,7 @@ def _new_record(run: TrainingRun) -> RunRecord:
         command=run.command,
         started_at=now(),
         sweep=name_sweep(run.config.get("sweep")),
+        unlearned_dimensions=list(run.unlearned),
     )
 
 

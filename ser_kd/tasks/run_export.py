@@ -26,6 +26,7 @@ from ser_kd.functional.calibration import fit_temperature
 from ser_kd.models.named_features import check_hears_waveform
 from ser_kd.models.pretrained import pretrained_sources
 from ser_kd.models.speech_model import SpeechModel
+from ser_kd.models.unlearned_dimensions import list_known_dimensions
 from ser_kd.reports.sign_off import render_sign_off
 from ser_kd.runtime import console
 from ser_kd.runtime.environment import describe_hardware, git_revision, installed_packages
@@ -112,6 +113,8 @@ def export_run(request: ExportRequest) -> ExportRecord:
     _check_own_score(run_record, record, clips)
     if run_record.protocol.targets == "both":
         record.notes.append("the files answer with classes: arousal, dominance and valence of this run are not exported")
+    elif run_record.unlearned_dimensions:
+        record.notes.append(f"{' and '.join(run_record.unlearned_dimensions)} of this run was never learned and is not in the files")
     graph = SpeechGraph(model, FittedClip(*data.evaluation_length), temperature, precision=None)  # what files are compared with
     console.note("exporting")
     exported = export_precisions(model, graph.clip, temperature, request.precisions, window)
@@ -119,7 +122,7 @@ def export_run(request: ExportRequest) -> ExportRecord:
     metadata = ModelMetadata(
         output="probabilities" if clips.classes else "dimensions",
         labels=list(clips.classes),
-        dimensions=[] if clips.classes else list(DIMENSIONS),
+        dimensions=[] if clips.classes else list_known_dimensions(model),
         sample_rate_hz=data.sample_rate_hz,
         minimum_samples=minimum,
         window_samples=window,
@@ -164,7 +167,8 @@ def _judge_in_torch(model: SpeechModel, data: SpeechDataModule, calibrate: bool,
     answers, labels, has_classes = ask_model(model, data, "test")
     waveforms = Waveforms(data.dataset("test"))
     if not has_classes:
-        return 1.0, JudgedClips(waveforms, labels, answers, ())
+        known = list_known_dimensions(model)
+        return 1.0, JudgedClips(waveforms, labels, answers[:, [DIMENSIONS.index(name) for name in known]], (), known)
     temperature = _fit_temperature(model, data, record) if calibrate else 1.0
     clips = JudgedClips(waveforms, labels, torch.softmax(answers / temperature, dim=1), labels.class_names)
     _note_calibration(record, "test", replace(clips, reference=answers), temperature)

@@ -91,6 +91,13 @@ def _choose_columns(run: RunRecord, wanted: str | None) -> dict[str, Callable[[O
             remedy=f"submit a run that was trained with protocol.targets={wanted} or both",
         )
     chosen = given if wanted is None else [wanted]
+    if "dimensions" in chosen and run.unlearned_dimensions:
+        raise ConfigError(
+            f"The run never learned {' and '.join(run.unlearned_dimensions)}, and a submission needs all three dimensions.",
+            expected="a run that learned arousal, dominance and valence",
+            got=f"{run.experiment} ({run.identity})",
+            remedy="submit another run" + (", or submission=classes" if run.protocol.classes else ""),
+        )
     columns: dict[str, Callable[[Outputs], list[str]]] = {}
     if "dimensions" in chosen:
         columns |= {name: _read_dimension(DIMENSIONS.index(COLUMNS[name])) for name in _ORDER}

@@ -153,7 +153,7 @@ def _judge(teacher: TeacherEnsemble, data: SpeechDataModule) -> tuple[dict[str, 
 
 
 def _tell_clips(batch: SpeechBatch, said: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-    """Give the columns ``truth_<dimension>``, empty where not annotated, ``prediction_<dimension>`` and those of each member."""
+    """Give the columns ``truth_<dimension>``, ``prediction_<dimension>`` and those of each member; what nobody knows is empty."""
     truth = torch.full((len(batch), len(DIMENSIONS)), torch.nan) if batch.dimensions is None else batch.dimensions
     rows = []
     for row, (clip, speaker) in enumerate(zip(batch.ids, batch.speakers, strict=True)):
@@ -162,7 +162,8 @@ def _tell_clips(batch: SpeechBatch, said: Mapping[str, Tensor]) -> list[dict[str
         told |= {f"truth_{name}": "" if math.isnan(value) else value for name, value in known}
         for who, values in said.items():
             prefix = "prediction" if who == COMBINED else f"{who}_prediction"
-            told |= {f"{prefix}_{name}": value for name, value in zip(DIMENSIONS, values[row].tolist(), strict=True)}
+            given = zip(DIMENSIONS, values[row].tolist(), strict=True)
+            told |= {f"{prefix}_{name}": "" if math.isnan(value) else value for name, value in given}
         rows.append(told)
     return rows
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
+
 from ser_kd.contracts.errors import ConfigError, LeakageError
 from ser_kd.contracts.interfaces import FeatureExtractor
 from ser_kd.contracts.records import RunRecord, TeacherRecord
@@ -19,6 +21,7 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.recording import read_record
 from ser_kd.storage.hashing import hash_data
 from ser_kd.tasks.finished_runs import load_student, read_finished_run
+from ser_kd.tasks.heard_audio import read_heard_audio
 from ser_kd.tasks.published_teachers import UNKNOWN, load_published_member
 
 
@@ -228,7 +231,31 @@ def load_member(folder: Path, fold: ProtocolFold, corpus: str, name: str) -> Tea
     if record.corpus != corpus:  # the same name is another person there
         teacher_record = replace(teacher_record, trained_on=[f"{record.corpus}/{speaker}" for speaker in teacher_record.trained_on])
     chosen = None if mapping is None or mapping.is_identity else mapping
-    return TeacherMember(model, teacher_record, chosen, features, record.sample_rate_hz)
+    start = hash_start(config, record.seed)
+    return TeacherMember(model, teacher_record, chosen, features, record.sample_rate_hz, read_heard_audio(folder), start)
+
+
+def hash_start(config: DictConfig, seed: int) -> str:
+    """Hash what a run's random weights come from: the model it builds, and the seed."""
+    return hash_data([OmegaConf.to_container(config.student, resolve=True), seed])
+
+
+def list_twins(config: DictConfig, teacher: TeacherEnsemble) -> list[str]:
+    """Tell the members whose random weights the student begins with too, a line each.
+
+    Args:
+        config: The student's configuration.
+        teacher: Its teacher.
+    """
+    if config.student.get("init_from") == "teacher":
+        return []
+    own = hash_start(config, config.seed)
+    return [
+        f"the student has the architecture and seed of the teacher {member.name}, and so begins with the very weights it began with: "
+        f"they agree more than two trainings do (another seed is another start)"
+        for member in teacher.members
+        if member.start == own
+    ]
 
 
 def _map_classes(record: RunRecord, fold: ProtocolFold, name: str) -> ClassMapping | None:

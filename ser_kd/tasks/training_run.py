@@ -43,12 +43,14 @@ from ser_kd.runtime.process_group import count_processes, first_on_each_machine
 from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import identify
 from ser_kd.runtime.tracking import choose_mode
+from ser_kd.tasks.heard_audio import check_teachers_unheard
 from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_noise
 from ser_kd.tasks.prepared_clips import add_teacher_features, check_heard, extract_features
 from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
 from ser_kd.tasks.teacher_switches import drop_members, fill_projection_widths, keep_heard_members
-from ser_kd.tasks.teachers import identify_teacher, make_teacher
+from ser_kd.tasks.teachers import identify_teacher, list_twins, make_teacher
 from ser_kd.tasks.text_readers import check_readers, hand_over_transcripts, list_readers
+from ser_kd.tasks.unlearned_dimensions import check_monitored_dimension, describe_unlearned, find_unlearned
 
 DEFAULT_MONITORS: dict[Targets, str] = {
     "classes": "validation/ua",
@@ -87,6 +89,8 @@ class TrainingRun:
         noise: The noises of training, or None.
         asked: Those of the teachers that somebody listens to, or None: the only ones that are ever run.
         switches: What was switched off at the start, a line each.
+        remarks: What a reader of its result must know, a line each.
+        unlearned: Of arousal, dominance and valence those that nothing teaches.
         start: How the student's weights came from its teacher, as ``make_module`` found it; empty where they did not.
     """
 
@@ -101,6 +105,8 @@ class TrainingRun:
     noise: TrainingNoise | None = None
     asked: TeacherEnsemble | None = None
     switches: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+    unlearned: Sequence[str] = ()
     start: str = ""
 
     @property
@@ -122,6 +128,7 @@ class TrainingRun:
         is_global = self.config.batch_scope == "global"
         check_batch_size(objective, self.data.batch_size if is_global else self.data.batch_size // count_processes())
         student = build_student(self.config.student, len(fold.label_set), fold.learns_dimensions)
+        student.unlearned_dimensions = tuple(self.unlearned)
         teachers = {member.name: member.model for member in self.teacher.members} if self.teacher else {}
         if with_weights:
             self.start = start_from_teacher(student, list(teachers.values()))
@@ -193,6 +200,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     keep_freed_memory()
     spec: TeacherSpec | None = build(config.teacher)  # what cannot work is told before audio is decoded
     switches: list[str] = []
+    remarks: list[str] = []
     if spec is not None:
         switches += drop_members(config, spec)
         spec = spec if spec.sources else None  # all are dropped: the chair is empty
@@ -224,10 +232,12 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     if spec is not None:
         corpus_words = _list_corpus_words(config, command)
         teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words, not config.dry_run)
+        check_teachers_unheard(data, teacher.members)
         for line in describe_published(teacher.members):
             console.note(line)
         for text in list_warnings(teacher.members):
             console.warn(text)
+        remarks += list_twins(config, teacher)
         asked, silent = keep_heard_members(config, objective, teacher)
         switches += silent
         fill_projection_widths(config, objective, teacher)
@@ -242,17 +252,25 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         )
     for line in switches:
         console.note(line)
+    unlearned = find_unlearned(data.fold, objective, asked)
+    remarks += describe_unlearned(data.fold, unlearned)
+    for line in remarks:
+        console.warn(line)
     with first_on_each_machine():
         extract_features(data)
     if config.monitor is None:
         config.monitor = choose_monitor(data.fold)
+    check_monitored_dimension(config.monitor, data.fold, unlearned)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.batch_scope == "process":
         plain["batch_scope"] = ["process", count_processes()]  # what is learned then depends on their number
     caches_frames = spec is not None and spec.cache == "auto" and cache.choose_parts(objective).are_long
     identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
-    return TrainingRun(config, experiment, command, data, teacher, identity, folder, noise=noise, asked=asked, switches=switches)
+    return TrainingRun(
+        config, experiment, command, data, teacher, identity, folder,
+        noise=noise, asked=asked, switches=switches, remarks=remarks, unlearned=unlearned,
+    )  # fmt: skip
 
 
 def _list_corpus_words(config: DictConfig, command: str) -> list[str]:

@@ -40,3 +40,11 @@ def only_run(workplace: Path, experiment: str) -> Path:
     """The folder of the one run of an experiment."""
     (record,) = (workplace / "runs").glob(f"{experiment}/*/fold=*/seed=*/record.json")
     return record.parent
+
+
+def small_demo_corpus(workplace: Path) -> Path:
+    """The folder of the demo corpus that SMALL describes, once a command has made it."""
+    (manifest,) = (
+        path for path in (workplace / "cache" / "demo_corpus").glob("*/manifest.csv") if len(path.read_text().splitlines()) == 85
+    )
+    return manifest.parent

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
 from ser_kd.__main__ import main
@@ -16,7 +17,7 @@ from ser_kd.contracts.records import RunRecord
 from ser_kd.storage.audio_files import read_audio
 from ser_kd.tasks.finished_runs import load_student
 from tests.conftest import write_emodb
-from tests.flows.conftest import SMALL, only_run
+from tests.flows.conftest import SMALL, only_run, small_demo_corpus
 from tests.flows.test_bad_input import refused, write_csv
 
 pytestmark = pytest.mark.slow
@@ -93,6 +94,39 @@ def test_a_manifest_may_be_the_other_corpus(ser_kd, run_folder: Path, manifest_c
     assert code == 0, errors
     assert "20 clips of 5 speakers" in output
     assert (run_folder / "evaluations" / "manifest_csv_my.json").is_file()
+
+
+def test_the_same_sound_under_another_name_is_no_other_corpus(ser_kd, run_folder: Path, workplace: Path, tmp_path: Path) -> None:
+    with (run_folder / "predictions.csv").open() as file:
+        clips = list(csv.DictReader(file))
+    demo = small_demo_corpus(workplace)
+
+    def write_copies(name: str, split: str) -> Path:
+        lines = []
+        for number, row in enumerate(row for row in clips if row["split"] == split):
+            wave, rate = soundfile.read(demo / row["id"].partition("_")[0] / f"{row['id']}.wav", dtype="int16")
+            soundfile.write(tmp_path / f"{name}{number}.flac", wave, rate)  # other bytes, the same samples
+            lines.append(f"{name}{number}.flac,{row['truth']},somebody{number % 5}")
+        return write_csv(tmp_path, lines, f"{name}.csv")
+
+    heard, unheard = write_copies("heard", "validation"), write_copies("unheard", "test")
+    words = ["evaluate", f"run={run_folder}", "corpus=manifest_csv"]
+    refused(ser_kd(*words, f"corpus.path={heard}"), "audio that the run was trained or selected with", "heard0.flac")
+    code, _, errors = ser_kd(*words, f"corpus.path={unheard}")
+    assert code == 0, errors
+    words = ["train", "corpus=manifest_csv", "student=timnet_39", *SMALL[2:], "trainer.max_epochs=1", "experiment=heard_by_teacher"]
+    taught = [*words, "objective=ce_kl", "teacher=finished_run", f"teacher.run={run_folder}"]
+    refused(ser_kd(*taught, f"corpus.path={heard}"), "trained or selected with audio of the test split", "under the same protocol")
+    heard_audio = run_folder / "heard_audio.txt"
+    text = heard_audio.read_text()
+    assert text.splitlines()[0] == "# decoded at 16000 Hz"
+    heard_audio.unlink()  # a run of an earlier version
+    try:
+        code, output, errors = ser_kd("evaluate", f"run={run_folder}", "corpus=manifest_csv", f"corpus.path={heard}")
+        assert code == 0, errors
+        assert "audio was not compared with that of training" in output + errors
+    finally:
+        heard_audio.write_text(text)
 
 
 def test_the_runs_own_corpus_is_judged_as_before(ser_kd, run_folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ser_kd.contracts.emotions import DIMENSIONS
 from ser_kd.contracts.records import RunRecord
-from tests.flows.conftest import SMALL, only_run
+from tests.flows.conftest import SMALL, only_run, small_demo_corpus
 
 pytestmark = pytest.mark.slow
 
@@ -65,3 +65,43 @@ def test_what_does_not_fit_is_told_before_the_first_step(ser_kd) -> None:
     assert code == 0
     assert "arousal 0." in output
     assert "angry" in output
+
+
+def test_a_dimension_nobody_annotated_is_never_answered(ser_kd, workplace: Path) -> None:
+    code, _, errors = ser_kd("prepare", "corpus=demo", *SMALL[:2])
+    assert code == 0, errors
+    source = small_demo_corpus(workplace) / "manifest.csv"
+    manifest = workplace / "manifest.csv"
+
+    def write_manifest(*dimensions: str) -> None:
+        with source.open() as file, manifest.open("w", newline="") as part:
+            table = csv.DictWriter(part, ["path", "label", "speaker", *dimensions], extrasaction="ignore")
+            table.writeheader()
+            table.writerows({**row, "path": source.parent / row["path"]} for row in csv.DictReader(file))
+
+    words = ["train", "corpus=manifest_csv", f"corpus.path={manifest}", *SMALL[2:], *WORDS[-2:], *SMALL_STUDENT]
+    write_manifest("arousal", "valence")
+    code, _, errors = ser_kd(*words, "objective=ccc", "experiment=dimensions/two")
+    assert code == 0, errors
+    assert "dominance is not learned (annotated in 0 training clips" in errors
+    folder = only_run(workplace, "dimensions/two")
+    assert RunRecord.from_json((folder / "record.json").read_text()).unlearned_dimensions == ["dominance"]
+    with (folder / "predictions.csv").open() as file:
+        assert {row["prediction_dominance"] for row in csv.DictReader(file)} == {""}
+    code, output, errors = ser_kd("export", f"run={folder}")
+    assert code == 0, errors
+    clip = next(source.parent.glob("*/*.wav"))
+    code, output, errors = ser_kd("predict", str(folder / "export" / "model_fp32.onnx"), str(clip), "format=csv")
+    assert code == 0, errors
+    assert output.splitlines()[0] == "file,start_s,end_s,arousal,valence,notes"
+    write_manifest(*DIMENSIONS)
+    taught = [*words, "objective=ccc_teacher", "teacher=finished_run", f"teacher.run={folder}", "experiment=dimensions/pupil"]
+    code, _, errors = ser_kd(*taught, "monitor=validation/ccc_dominance")
+    assert code == 2
+    assert "undefined (NaN) in every epoch" in errors
+    code, _, errors = ser_kd(*taught)
+    assert code == 0, errors
+    record = RunRecord.from_json((only_run(workplace, "dimensions/pupil") / "record.json").read_text())
+    assert record.unlearned_dimensions == ["dominance"]  # it is annotated, and nobody taught it
+    assert record.undefined["test/ccc_dominance"] == "never learned"
+    assert record.metrics["test/ccc_mean"] == pytest.approx((record.metrics["test/ccc_arousal"] + record.metrics["test/ccc_valence"]) / 2)

@@ -43,6 +43,11 @@ def describe_dimensions(counts: DimensionCounts, clips: int) -> str:
     return ", ".join(told)
 
 
+def list_varying(counts: DimensionCounts) -> list[str]:
+    """List the dimensions that are annotated in two clips at least, and not always alike: others can be neither learned nor judged."""
+    return [name for name, found in counts.items() if found["clips"] >= 2 and found["deviation"]]
+
+
 def list_unjudgeable(splits: Mapping[str, DimensionCounts]) -> list[str]:
     """List what of the splits has no concordance, in words for a reader.
 

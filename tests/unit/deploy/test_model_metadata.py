@@ -49,10 +49,13 @@ def test_damaged_metadata_is_told(change, named):
     assert "m.onnx" in str(told.value)
 
 
-def test_dimensions_are_the_three_we_know():
-    metadata = dataclasses.replace(METADATA, output="dimensions", labels=[], dimensions=["arousal", "valence"])
-    with pytest.raises(DataError, match="arousal, valence"):
-        ModelMetadata.from_properties(metadata.to_properties(), "m.onnx")
+def test_dimensions_are_of_the_three_we_know():
+    learned = dataclasses.replace(METADATA, output="dimensions", labels=[], dimensions=["valence", "arousal"])
+    assert ModelMetadata.from_properties(learned.to_properties(), "m.onnx").answers == ["valence", "arousal"]
+    for names in (["arousal", "power"], ["arousal", "arousal"], []):
+        metadata = dataclasses.replace(learned, dimensions=names)
+        with pytest.raises(DataError, match=", ".join(names) or "0 names"):
+            ModelMetadata.from_properties(metadata.to_properties(), "m.onnx")
 
 
 def test_a_foreign_file_and_another_version_are_told_apart():

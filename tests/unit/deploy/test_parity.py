@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -95,3 +96,14 @@ def test_the_dimension_that_changed_most_counts(tmp_path):
     assert metrics["ccc_change"] == metrics["ccc_valence_change"] < -0.5
     assert metrics["ccc_arousal_change"] == 0.0
     assert not make_gates(metrics, {"ccc_change": 0.01})[0].passed
+
+
+def test_dimensions_that_were_never_learned_are_not_judged():
+    truth = torch.rand(20, 3, generator=torch.Generator().manual_seed(0))
+    clips = dataclasses.replace(make_clips(truth[:, [2, 0]], None, names=(), dimensions=truth), dimensions=["valence", "arousal"])
+    with pytest.warns(UserWarning, match="ccc_dominance: never learned"):
+        values = judge_answers(torch.stack([0.5 * truth[:, 2], truth[:, 0]], dim=1), clips)
+    assert values["ccc_arousal"] == pytest.approx(1.0)
+    assert values["ccc_valence"] < 0.9
+    assert math.isnan(values["ccc_dominance"])
+    assert values["ccc"] == pytest.approx((values["ccc_arousal"] + values["ccc_valence"]) / 2)

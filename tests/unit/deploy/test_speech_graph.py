@@ -127,6 +127,16 @@ def test_dimensions_are_given_as_they_are():
     assert list(answer) == ["dimensions", "embedding", "features"]  # the lengths of samples are the graph's own input
 
 
+def test_a_dimension_that_was_never_learned_is_left_out():
+    model = SpeechModel(NormedEncoder(), Waveform(), head=DimensionHead).eval()
+    inputs = ModelInput(torch.randn(2, 50), torch.tensor([50, 40]))
+    whole = model(inputs).dimensions
+    model.unlearned_dimensions = ("dominance",)
+    answer = SpeechGraph(model, FittedClip())(inputs.waveforms, inputs.lengths)
+    torch.testing.assert_close(answer["dimensions"], whole[:, [0, 2]])
+    assert model.unlearned_dimensions == ("dominance",)  # the trained model stays as it is
+
+
 @pytest.mark.parametrize("missing", ["frontend", "head"])
 def test_a_model_that_hears_or_answers_nothing_is_refused(missing):
     parts = {"frontend": Waveform(), "head": DimensionHead} | {missing: None}

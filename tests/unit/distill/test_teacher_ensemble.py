@@ -274,3 +274,15 @@ def test_a_dropped_member_is_neither_looked_for_nor_weighed() -> None:
     assert not TeacherSpec(members={"a": None}).sources
     with pytest.raises(ConfigError, match="named twice"):
         TeacherSpec(experiment="x/a", members={"b": None})
+
+
+def test_a_member_that_never_learned_a_dimension_has_no_say_in_it() -> None:
+    first, second = torch.rand(4, 3), torch.rand(4, 3)
+    first[:, 1], second[:, 1:] = torch.nan, torch.nan
+    members = [member("a", dimensions=first), member("b", dimensions=second)]
+    for weights in ("uniform", {"a": 1.0, "b": 3.0}, {"a": 0.0, "b": 1.0}):
+        combined = TeacherEnsemble(members, (), weights).answer(clips(4)).combined.dimensions
+        share = {"uniform": 0.5}.get(weights) if isinstance(weights, str) else weights["a"] / sum(weights.values())
+        torch.testing.assert_close(combined[:, 0], share * first[:, 0] + (1 - share) * second[:, 0])
+        assert combined[:, 1].isnan().all()  # nobody knows it
+        torch.testing.assert_close(combined[:, 2], first[:, 2])  # whatever its weight, it alone knows it

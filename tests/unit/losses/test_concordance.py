@@ -86,6 +86,19 @@ def test_constant_predictions_learn_and_slopes_are_bounded(annotated):
 
 
 @pytest.mark.parametrize("loss", [Concordance("teacher"), DimensionError("teacher")])
+def test_what_the_teacher_never_learned_teaches_nothing(make_batch, loss):
+    said, told = SAID.clone().requires_grad_(), TRUE.clone()
+    told[:, 1] = torch.nan
+    value = loss(Outputs(dimensions=said), make_batch(classes=[-1] * 12), teacher_says(told))
+    value.backward()
+    assert value.isfinite()
+    assert not said.grad[:, 1].any()
+    assert (said.grad[:, [0, 2]].abs().sum(dim=0) > 0).all()
+    told[3, 0] = torch.nan  # one answer among others is a fault, not a dimension that is not there
+    assert DimensionError("teacher")(Outputs(dimensions=said), make_batch(classes=[-1] * 12), teacher_says(told)).isnan()
+
+
+@pytest.mark.parametrize("loss", [Concordance("teacher"), DimensionError("teacher")])
 def test_the_teacher_is_followed_without_labels_and_gets_no_gradient(make_batch, loss):
     said, told = SAID.clone().requires_grad_(), TRUE.clone().requires_grad_()
     loss(Outputs(dimensions=said), make_batch(classes=[-1] * 12), teacher_says(told)).backward()

@@ -65,7 +65,7 @@ def test_states_merge_into_the_whole():
 def test_nothing_is_nan():
     metric = Dimensional()
     metric.update(PREDICTION[:0], TARGET[:0])
-    assert all(value.isnan() for name, value in metric.compute().items() if not name.startswith(("count", "spread")))
+    assert all(value.isnan() for name, value in metric.compute().items() if not name.startswith(("count", "spread", "unlearned")))
 
 
 def test_what_does_not_fit_is_told():
@@ -73,3 +73,23 @@ def test_what_does_not_fit_is_told():
         Dimensional().update(PREDICTION, TARGET[:2])
     with pytest.raises(ShapeError, match="not finite"):
         Dimensional().update(PREDICTION * torch.nan, TARGET)
+
+
+def test_a_dimension_that_was_never_learned_is_undefined_and_the_others_stay():
+    said = PREDICTION.clone()
+    said[:, 1] = torch.nan
+    metric = Dimensional()
+    for part in (slice(0, 11), slice(11, 30)):
+        metric.update(said[part], TARGET[part])
+    found, whole = metric.compute(), filled()
+    assert all(found[f"{score}_dominance"].isnan() for score in ("ccc", "pearson", "rmse"))
+    assert found["unlearned_dominance"] == 30
+    for score in ("ccc", "pearson", "rmse"):
+        for name in ("arousal", "valence"):
+            assert found[f"{score}_{name}"] == whole[f"{score}_{name}"]
+    assert found["ccc_mean"].item() == pytest.approx((found["ccc_arousal"] + found["ccc_valence"]).item() / 2)
+
+
+def test_a_model_that_says_nan_throughout_is_broken():
+    with pytest.raises(ShapeError, match="not finite"):
+        Dimensional().update(torch.full((4, 3), torch.nan), TARGET[:4])

@@ -70,3 +70,12 @@ def test_answers_are_read_from_predictions_and_unannotated_clips_are_left_out():
     assert answers.truth[:, 2].tolist() == [0.2, 0.5]
     with pytest.raises(DataError, match="no arousal, dominance or valence"):
         read_answers(frame.assign(split="train"), [])
+
+
+def test_a_dimension_that_was_never_learned_is_nan_and_the_others_stay():
+    answers = make_answers()
+    whole = {name: float(score(add_up(answers))) for name, score in DIMENSION_METRICS.items()}
+    answers.prediction[:, 0] = np.nan
+    found = {name: float(score(add_up(answers))) for name, score in DIMENSION_METRICS.items()}
+    assert np.isnan([found["ccc_arousal"], found["pearson_arousal"], found["rmse_arousal"]]).all()
+    assert found["ccc_mean"] == pytest.approx((whole["ccc_dominance"] + whole["ccc_valence"]) / 2)

@@ -23,8 +23,10 @@ from ser_kd.data.corpora.manifest_csv import ManifestCsvCorpus
 from ser_kd.data.corpora.msp_podcast import MspPodcast
 from ser_kd.data.corpora.ravdess import RavdessCorpus
 from ser_kd.runtime.recording import write_predictions
+from ser_kd.storage.atomic import write_text
 from ser_kd.tasks import cross_corpus
 from ser_kd.tasks.cross_corpus import is_own_corpus, judge_other_corpus
+from ser_kd.tasks.heard_audio import HEARD_AUDIO
 from tests.conftest import write_emodb
 from tests.msp_podcast_folder import write_msp_podcast
 
@@ -86,6 +88,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ) -> CrossCorpusRecord:  # fmt: skip
         found = (model or SaysWhatIsWritten(), run or make_run(), config)
         monkeypatch.setattr(cross_corpus, "load_student", lambda folder, checkpoint: found)
+        write_text(tmp_path / "run" / HEARD_AUDIO, "# decoded at 16000 Hz\n0123456789abcdef\n")
         record, place = judge_other_corpus(
             tmp_path / "run", corpus, checkpoint="best", restrict=restrict, label_set=label_set,
             command="ser-kd evaluate", cache_dir=str(tmp_path / "cache"),

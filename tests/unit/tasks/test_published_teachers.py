@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from ser_kd.contracts.batch import ModelInput
@@ -216,7 +217,7 @@ def test_a_dry_run_counts_a_model_whose_weights_nobody_has() -> None:
 
 
 def test_a_run_of_ours_hands_on_the_licences_of_its_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ser_kd.tasks.teachers.load_student", lambda folder: (nn.Linear(1, 1), None, {}))
+    monkeypatch.setattr("ser_kd.tasks.teachers.load_student", lambda folder: (nn.Linear(1, 1), None, OmegaConf.create({"student": {}})))
     taught = [TeacherRecord(name, None, None, None, ["x"], 1, licence=licence) for name, licence in (("a", "MIT"), ("b", ""), ("c", "MIT"))]
     folder = tmp_path / "a" / "b" / "id" / "fold=0" / "seed=0"
     write_record(folder, RunRecord("a/b", "id", "finished", 0, "elsewhere", fold_of().to_record(), teachers=taught))

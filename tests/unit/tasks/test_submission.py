@@ -47,10 +47,12 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Submit with a run of the given targets; gives the rows."""
     root = write_msp_podcast(tmp_path / "msp", seconds=0.05)
 
-    def call(targets: str, wanted: str | None = None, classes: list[str] = CLASSES) -> list[dict[str, str]]:
+    def call(
+        targets: str, wanted: str | None = None, classes: list[str] = CLASSES, unlearned: tuple[str, ...] = ()
+    ) -> list[dict[str, str]]:
         known = [] if targets == "dimensions" else classes
         protocol = ProtocolRecord("p", "print", 0, 1, "official", "validation", "l", known, {}, {}, targets=targets)
-        run = RunRecord("paper/variant", "identity", "finished", 1, "msp_podcast", protocol)
+        run = RunRecord("paper/variant", "identity", "finished", 1, "msp_podcast", protocol, unlearned_dimensions=list(unlearned))
         monkeypatch.setattr(submission, "load_student", lambda folder, checkpoint: (SaysItsLength(), run, CONFIG))
         place, clips, missing = write_submission(tmp_path / "run", MspPodcast(root, part="test3"), "best", wanted, str(tmp_path / "cache"))
         assert (clips, missing) == (HIDDEN, {})
@@ -86,3 +88,10 @@ def test_a_run_submits_what_it_learned_and_nothing_else(submit) -> None:
         submit("classes", classes=["neutral", "calm", "happy"])
     assert fault.value.got == "calm"
     assert list(submit("both", "dimensions", ["neutral", "calm", "happy"])[0]) == ["FileName", "EmoAct", "EmoVal", "EmoDom"]
+
+
+def test_a_dimension_that_was_never_learned_is_not_submitted(submit) -> None:
+    with pytest.raises(ConfigError, match="never learned dominance") as fault:
+        submit("both", unlearned=("dominance",))
+    assert fault.value.remedy == "submit another run, or submission=classes"
+    assert list(submit("both", "classes", unlearned=("dominance",))[0]) == ["FileName", "EmoClass"]

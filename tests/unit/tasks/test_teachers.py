@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+from torch import nn
 
 from ser_kd.contracts.emotions import LabelSet
 from ser_kd.contracts.errors import ConfigError, DataError, LeakageError
-from ser_kd.contracts.records import ProtocolRecord, RunRecord
+from ser_kd.contracts.records import ProtocolRecord, RunRecord, TeacherRecord
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.protocols.protocol_fold import ProtocolFold
+from ser_kd.distill.teacher_ensemble import TeacherEnsemble
+from ser_kd.distill.teacher_member import TeacherMember
 from ser_kd.runtime.recording import write_record
 from ser_kd.tasks.finished_runs import read_finished_run
-from ser_kd.tasks.teachers import find_teacher_run, load_member
+from ser_kd.tasks.teachers import find_teacher_run, hash_start, list_twins, load_member
 
 FOLD = ProtocolFold("p", "print", 0, 2, "next_fold", LabelSet("x", ("a", "b")), (Utterance("u", Path("u"), "s"),), (), ())
 
@@ -117,3 +122,15 @@ def test_a_teacher_that_has_heard_test_speakers_is_refused(tmp_path: Path, test:
 def test_a_member_with_other_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="The teacher 'm' has other classes"):
         load_member(write_run(tmp_path, classes=("a", "c")), fold_of(), "demo", "m")
+
+
+def test_a_student_that_begins_as_its_teacher_did_is_told() -> None:
+    config = OmegaConf.create({"student": {"encoder": {"filters": 6}, "init_from": None}, "seed": 1})
+    other = OmegaConf.create({"student": {"encoder": {"filters": 7}, "init_from": None}})
+    starts = {"twin": hash_start(config, 1), "seed": hash_start(config, 2), "size": hash_start(other, 1), "unknown": ""}
+    record = TeacherRecord("", None, None, None, [], 0)
+    members = [TeacherMember(nn.Identity(), replace(record, name=name), start=start) for name, start in starts.items()]
+    (told,) = list_twins(config, TeacherEnsemble(members, ("a", "b")))
+    assert "of the teacher twin" in told
+    config.student.init_from = "teacher"  # which says so itself
+    assert list_twins(config, TeacherEnsemble(members, ("a", "b"))) == []
