@@ -22,8 +22,8 @@ _CONSTANT = 1e-10
 
 
 def sum_clips(prediction: NDArray, truth: NDArray) -> Floats:
-    """Give each clip's own sums; (N, 3) with NaN where never learned and (N, 3) where not annotated -> (N, 3, 6)."""
-    known = ~(np.isnan(truth) | np.isnan(prediction))
+    """Give each clip's own sums; (N, 3) and (N, 3) with NaN where not annotated -> (N, 3, 6), NaN where annotated and never learned."""
+    known = ~np.isnan(truth)
     x, y = (np.where(known, values - CENTRE, 0.0) for values in (prediction, truth))
     return np.stack([known.astype(np.float64), x, y, x * x, y * y, x * y], axis=-1)
 

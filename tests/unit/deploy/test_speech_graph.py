@@ -132,8 +132,9 @@ def test_a_dimension_that_was_never_learned_is_left_out():
     inputs = ModelInput(torch.randn(2, 50), torch.tensor([50, 40]))
     whole = model(inputs).dimensions
     model.unlearned_dimensions = ("dominance",)
-    answer = SpeechGraph(model, FittedClip())(inputs.waveforms, inputs.lengths)
-    torch.testing.assert_close(answer["dimensions"], whole[:, [0, 2]])
+    graph = SpeechGraph(model, FittedClip())
+    torch.testing.assert_close(graph(inputs.waveforms, inputs.lengths)["dimensions"], whole[:, [0, 2]])
+    assert graph.model.unlearned_dimensions == ()  # nothing is blanked and then left out
     assert model.unlearned_dimensions == ("dominance",)  # the trained model stays as it is
 
 
