@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.interfaces import FeatureExtractor
+from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.decoded_audio import DecodedAudio
-from ser_kd.data.feature_extraction import choose_workers, extract_clips
+from ser_kd.data.feature_extraction import choose_workers, extract_clips, extract_texts
 from ser_kd.storage.hashing import hash_data
 from ser_kd.storage.tensor_shelf import TensorShelf
 
@@ -82,6 +83,7 @@ class ClipFeatures:
         self.extractors = dict(extractors or {})
         self.workers = workers
         self._audio: DecodedAudio | None = None
+        self._texts: dict[str, str | None] = {}
         self._shelves: dict[str, TensorShelf] = {}
 
     def __bool__(self) -> bool:
@@ -115,7 +117,7 @@ class ClipFeatures:
     def complete(
         self,
         audio: DecodedAudio,
-        ids: Iterable[str],
+        clips: Iterable[Utterance],
         folder: Path,
         progress: Callable[[int, int], None] | None = None,
         tell: Callable[[str], None] = print,
@@ -124,7 +126,7 @@ class ClipFeatures:
 
         Args:
             audio: Decoded audio that holds the clips.
-            ids: Clips that will be asked for.
+            clips: Those that will be asked for.
             folder: Where the shelves of the corpus lie.
             progress: Called with (clips done, clips in all).
             tell: Called with one line for what is going to be written, and for what cannot be read.
@@ -136,13 +138,14 @@ class ClipFeatures:
             DataError: If clips have no such feature (all are named), or the shelf cannot be written.
         """
         self._audio = audio
+        self._texts |= {clip.id: clip.text for clip in clips}
         made = 0
         for name, extractor in self.extractors.items():
             identity = {"feature": dict(extractor.identity), "sample_rate_hz": audio.sample_rate_hz}
             if name not in self._shelves:
                 self._shelves[name] = TensorShelf(folder / hash_data(identity, 16), identity, {"name": name}, tell)
             shelf = self._shelves[name]
-            holders = {audio.audio_hashes[clip]: clip for clip in ids}  # clips of one content share a row
+            holders = {self._key_of(extractor, clip.id): clip.id for clip in clips}  # clips of one content share a row
             missing = {key: clip for key, clip in holders.items() if key not in shelf}
             if missing:
                 tell(_announce(name, extractor, missing.values(), audio, shelf.folder))
@@ -156,8 +159,10 @@ class ClipFeatures:
         """Tell whether all features of some clips can be read."""
         if self._audio is None or self._shelves.keys() != self.extractors.keys():
             return False
-        hashes = [self._audio.audio_hashes[clip] for clip in ids]
-        return all(key in shelf for shelf in self._shelves.values() for key in hashes)
+        asked = list(ids)
+        if any(clip not in self._texts for clip in asked):
+            return False
+        return all(self._key_of(extractor, clip) in self._shelves[name] for name, extractor in self.extractors.items() for clip in asked)
 
     def read(self, utterance_id: str) -> dict[str, NamedFrames]:
         """Give the features of a clip.
@@ -169,12 +174,19 @@ class ClipFeatures:
             return {}
         if self._audio is None:
             raise RuntimeError("features are read before they were extracted")
-        key, rate = self._audio.audio_hashes[utterance_id], self._audio.sample_rate_hz
         found = {}
         for name, extractor in self.extractors.items():
-            hop = None if extractor.hop_s is None else extractor.hop_s * rate
-            found[name] = NamedFrames(self._shelves[name].read(key)[_FRAMES], hop)
+            hop = None if extractor.hop_s is None else extractor.hop_s * self._audio.sample_rate_hz
+            found[name] = NamedFrames(self._shelves[name].read(self._key_of(extractor, utterance_id))[_FRAMES].float(), hop)
         return found
+
+    def _key_of(self, extractor: FeatureExtractor, utterance_id: str) -> str:
+        """Name the row of a clip: by its audio, or by the text for what is computed from it."""
+        if self._audio is None:  # only called once there is audio; told to the type checker
+            raise RuntimeError("there is no audio")
+        if getattr(extractor, "reads_text", False):
+            return hash_data(["text", self._texts[utterance_id]], 32)
+        return self._audio.audio_hashes[utterance_id]
 
     def _extract(
         self,
@@ -188,12 +200,16 @@ class ClipFeatures:
         audio = self._audio
         if audio is None:  # only called by complete(); told to the type checker
             raise RuntimeError("there is no audio")
-        clips: Iterator[tuple[str, np.ndarray]] = ((key, audio.read(clip)) for key, clip in missing.items())
-        workers = choose_workers(self.workers, len(missing))
+        workers = 0 if getattr(extractor, "in_process", False) else choose_workers(self.workers, len(missing))
+        if getattr(extractor, "reads_text", False):
+            extracted = extract_texts(extractor, ((key, self._texts[clip] or "") for key, clip in missing.items()))
+        else:
+            clips = ((key, audio.read(clip)) for key, clip in missing.items())
+            extracted = extract_clips(extractor, clips, audio.sample_rate_hz, workers)
         rows: dict[str, dict[str, Tensor]] = {}
         faults: dict[str, str] = {}
         try:
-            for done, (key, frames) in enumerate(extract_clips(extractor, clips, audio.sample_rate_hz, workers), start=1):
+            for done, (key, frames) in enumerate(extracted, start=1):
                 if isinstance(frames, str):
                     faults[missing[key]] = frames
                 else:
@@ -219,6 +235,10 @@ class ClipFeatures:
 
 def _announce(name: str, extractor: FeatureExtractor, clips: Iterable[str], audio: DecodedAudio, folder: Path) -> str:
     lengths = [audio.length_of(clip) for clip in clips]
-    frames = len(lengths) if extractor.hop_s is None else sum(lengths) / (extractor.hop_s * audio.sample_rate_hz)
-    size = frames * extractor.width * 4 / 1e6
+    measure = getattr(extractor, "frames_per_s", None)  # of a network whose frames follow from its strides
+    per_second = measure(audio.sample_rate_hz) if measure else None if extractor.hop_s is None else 1 / extractor.hop_s
+    if measure and not per_second:  # word pieces: nobody knows how many before they are cut
+        return f"features {name}: {len(lengths):,} clips go to {folder}"
+    frames = len(lengths) if per_second is None else sum(lengths) / audio.sample_rate_hz * per_second
+    size = frames * extractor.width * np.dtype(getattr(extractor, "dtype", np.float32)).itemsize / 1e6
     return f"features {name}: {len(lengths):,} clips, about {size:,.1f} MB, go to {folder}"

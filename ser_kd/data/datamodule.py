@@ -173,7 +173,7 @@ class SpeechDataModule(lightning.LightningDataModule):
             return 0
         chosen = [*self.fold.train, *self.fold.validation_set, *self.fold.test] if clips is None else clips
         folder = self.cache_dir / "features" / self.corpus.name
-        return self.features.complete(self.audio, [u.id for u in chosen], folder, progress, tell)
+        return self.features.complete(self.audio, chosen, folder, progress, tell)
 
     def check_texts(self, splits: Sequence[str] = SPLITS) -> None:
         """Check that each clip has a text, for a model that reads; a text whose words were all made wrong or dropped is one.

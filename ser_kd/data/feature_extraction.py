@@ -83,11 +83,29 @@ def extract_clips(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def extract_texts(extractor: FeatureExtractor, texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, np.ndarray | str]]:
+    """Extract a feature of texts, in their order and in this process; as ``extract_clips``.
+
+    Args:
+        extractor: Computes it, by ``extract_text``.
+        texts: Key and text of each.
+    """
+    for key, text in texts:
+        try:
+            yield key, extractor.extract_text(text)  # type: ignore[attr-defined]
+        except DataError as fault:
+            yield key, _explain(fault)
+
+
 def _extract(extractor: FeatureExtractor, samples: np.ndarray, sample_rate_hz: int) -> np.ndarray | str:
     try:
         return extractor.extract(samples, sample_rate_hz)
     except DataError as fault:
-        return f"{fault.problem} Expected {fault.expected}, got {fault.got}"
+        return _explain(fault)
+
+
+def _explain(fault: DataError) -> str:
+    return f"{fault.problem} Expected {fault.expected}, got {fault.got}"
 
 
 def _begin_worker() -> None:

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.interfaces import Fittable
+from ser_kd.models.run_upstream import list_upstreams
 
 
 def unfitted_parts(model: nn.Module) -> list[Fittable]:
-    """List the parts of a model that still wait for their statistics."""
-    return [part for part in model.modules() if isinstance(part, Fittable) and not part.is_fitted]
+    """List the parts of a model that still wait for their statistics; an upstream's come with its weights."""
+    inside = {id(part) for upstream in list_upstreams(model) for part in upstream.modules()}
+    return [part for part in model.modules() if isinstance(part, Fittable) and not part.is_fitted and id(part) not in inside]
 
 
 @torch.no_grad()

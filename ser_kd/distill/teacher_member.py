@@ -15,6 +15,7 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.interfaces import FeatureExtractor
 from ser_kd.contracts.outputs import Outputs
 from ser_kd.contracts.records import TeacherRecord
+from ser_kd.models.run_upstream import list_upstreams
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ class TeacherMember:
 def hash_weights(model: nn.Module) -> str:
     """Hash a model's tensors by name, kind and content: 16 hexadecimal digits, alike on every machine."""
     digest = hashlib.sha256()
+    for upstream in list_upstreams(model):  # whose weights are in no state dict while they are frozen
+        digest.update(f"{upstream.name} {upstream.weights}".encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

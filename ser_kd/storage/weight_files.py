@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ser_kd.contracts.errors import DataError
+from ser_kd.storage.atomic import replace_file
 
 
 def read_weights(paths: Iterable[Path]) -> dict[str, Tensor]:
@@ -24,6 +25,18 @@ def read_weights(paths: Iterable[Path]) -> dict[str, Tensor]:
     for path in paths:
         weights.update(_read_file(path))
     return weights
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write tensors by name as safetensors, whole or not at all.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
+    from safetensors.torch import save_file  # late: only here
+
+    with replace_file(path) as part:
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}, part)
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:

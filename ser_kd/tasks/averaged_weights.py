@@ -19,8 +19,7 @@ from ser_kd.runtime.build import build
 from ser_kd.runtime.checkpoint_files import WholeCheckpoints
 from ser_kd.runtime.process_group import compute_once
 from ser_kd.storage.checkpoints import read_checkpoint
-from ser_kd.tasks.run_teacher import device_of
-from ser_kd.tasks.training_run import TrainingRun
+from ser_kd.tasks.training_run import TrainingRun, device_of
 
 _SETTLED = "averaged"
 

@@ -22,6 +22,7 @@ from ser_kd.sweeps.launchers.settings import Demand
 from ser_kd.tasks.cross_validation_words import SHARED_BY_ALL, ChosenExperiment, ChosenSeeds
 from ser_kd.tasks.launched_training import read_demand
 from ser_kd.tasks.teachers import WantedRun, find_teacher_run, list_wanted_runs
+from ser_kd.tasks.upstreams import list_wanted_upstreams
 
 SHARED_WITH_TEACHERS = (*SHARED_BY_ALL, "datamodule")
 """Words of the command line that hold for a teacher that is trained on the way, too."""
@@ -115,7 +116,8 @@ class _Planner:
             )
         spec: TeacherSpec | None = build(config.teacher)
         self.waiting.append(name)
-        needs = [] if spec is None else [need for run in list_wanted_runs(spec, fold, seed) if (need := self._provide(run)) is not None]
+        wanted = [*([] if spec is None else list_wanted_runs(spec, fold, seed)), *list_wanted_upstreams(config, fold, seed)]
+        needs = [need for run in wanted if (need := self._provide(run)) is not None]
         self.waiting.pop()
         place = [f"fold={fold.fold}", f"seed={seed}", *([f"datamodule.withhold={withhold}"] if withhold else [])]
         words = (f"experiments={experiment.name}", *self._words_for(experiment), *place)

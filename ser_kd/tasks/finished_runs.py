@@ -18,6 +18,7 @@ from ser_kd.distill.objective import Objective
 from ser_kd.losses.cross_entropy import CrossEntropy
 from ser_kd.losses.dimension_error import DimensionError
 from ser_kd.metrics.panel import PanelResult
+from ser_kd.models.run_upstream import load_upstreams
 from ser_kd.runtime.build import build, build_student
 from ser_kd.runtime.progress import quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import read_record
@@ -90,6 +91,7 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
             got=f"{path}: {str(fault).splitlines()[0]}",
             remedy="it is damaged or from another version: train the run again",
         ) from fault
+    load_upstreams(model, folder)
     model.unlearned_dimensions = tuple(record.unlearned_dimensions)  # type: ignore[assignment]
     return model.eval(), record, config
 

@@ -15,16 +15,16 @@ _LENGTH = 16
 """Hexadecimal digits that are kept of a hash: among a million clips the chance of two alike is one in forty million."""
 
 
-def write_heard_audio(folder: Path, data: SpeechDataModule, teachers: Iterable[TeacherMember] = ()) -> None:
-    """Write the hashes of all audio that a run is trained and selected with, and of what its teachers were.
+def write_heard_audio(folder: Path, data: SpeechDataModule, others: Iterable[frozenset[str]] = ()) -> None:
+    """Write the hashes of all audio that a run is trained and selected with, and of what its teachers and upstreams were.
 
     Args:
         folder: Run folder.
         data: Its clips.
-        teachers: Those who teach it.
+        others: What each teacher and upstream has heard.
     """
     clips = (*data.fold.train, *data.fold.validation_set)
-    heard = {data.audio.audio_hashes[u.id][:_LENGTH] for u in clips}.union(*(teacher.heard_audio for teacher in teachers))
+    heard = {data.audio.audio_hashes[u.id][:_LENGTH] for u in clips}.union(*others)
     lines = [f"# decoded at {data.sample_rate_hz} Hz", *sorted(heard)]
     write_text(folder / HEARD_AUDIO, "\n".join(lines) + "\n")
 

@@ -19,6 +19,7 @@ from ser_kd.models.costs import count_multiply_accumulates
 from ser_kd.models.freezing import count_parameters
 from ser_kd.models.layers.shared_statistics import keeps_own_statistics
 from ser_kd.models.pretrained import pretrained_sources
+from ser_kd.models.run_upstream import whole_model
 from ser_kd.reports.run_figures import write_run_figures
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
@@ -36,9 +37,9 @@ from ser_kd.tasks.averaged_weights import settle_weights
 from ser_kd.tasks.checkpointed_fit import choose_epochs, fit_run
 from ser_kd.tasks.heard_audio import write_heard_audio
 from ser_kd.tasks.prepared_clips import list_notices
-from ser_kd.tasks.run_teacher import device_of
-from ser_kd.tasks.training_run import TrainingRun
+from ser_kd.tasks.training_run import TrainingRun, device_of
 from ser_kd.tasks.unfinished_runs import describe_changes
+from ser_kd.tasks.upstreams import take_along
 
 
 def execute_run(run: TrainingRun) -> RunRecord:
@@ -82,7 +83,9 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
         write_record(run.folder, record)
         write_text(run.folder / "config.yaml", OmegaConf.to_yaml(run.config, resolve=True))
         write_text(run.folder / "protocol.txt", run.fold.describe() + "\n")
-        write_heard_audio(run.folder, run.data, run.teacher.members if run.teacher else ())
+        teachers = run.teacher.members if run.teacher else ()
+        write_heard_audio(run.folder, run.data, [other.heard_audio for other in (*teachers, *run.upstreams)])
+        take_along(run.upstreams, run.folder)
     try:
         _train_and_judge(run, module, record)
     except BaseException as fault:
@@ -170,8 +173,8 @@ def _fit_teacher(teacher: TeacherEnsemble, run: TrainingRun) -> None:
 def _write_result(run: TrainingRun, module: DistillationModule, record: RunRecord, rows: list[dict[str, Any]]) -> None:
     record.parameters = count_parameters(module.student)
     example = next(iter(run.data.test_dataloader())).model_input().take([0])
-    with torch.compiler.set_stance("force_eager"):
-        record.multiply_accumulates = count_multiply_accumulates(module.student.cpu(), example)
+    with torch.compiler.set_stance("force_eager"), whole_model(module.student, example) as heard:
+        record.multiply_accumulates = count_multiply_accumulates(module.student.cpu(), heard)
     record.input_samples = example.waveforms.shape[1]
     write_predictions(run.folder, rows)
     write_record(run.folder, record)
@@ -197,6 +200,7 @@ def _new_record(run: TrainingRun) -> RunRecord:
             *(run.noise.notes if run.noise else []),
             *run.switches,
             *run.remarks,
+            *(upstream.describe() for upstream in run.upstreams),
             *list_notices(run.data),
         ],
         noise=run.noise.corpus.describe() if run.noise else {},

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.records import RunRecord
@@ -16,7 +15,7 @@ from ser_kd.runtime import console
 from ser_kd.runtime.recording import name_folders_by_content
 from ser_kd.storage.hashing import hash_data
 from ser_kd.tasks.teacher_cache import CacheRequest, OpenedCache, open_cache
-from ser_kd.tasks.training_run import TrainingRun, read_cache_spec
+from ser_kd.tasks.training_run import TrainingRun, device_of, read_cache_spec
 
 
 def choose_training_teacher(run: TrainingRun, module: DistillationModule, record: RunRecord) -> None:
@@ -74,8 +73,3 @@ def _open_cache(run: TrainingRun, module: DistillationModule) -> OpenedCache:
             device=device_of(run.config),
         )
     )
-
-
-def device_of(config: DictConfig) -> str:
-    """Name the device that the trainer will take."""
-    return "cuda" if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"

@@ -142,7 +142,7 @@ def _find_folders(spec: TeacherSpec, fold: ProtocolFold, seed: int, runs_root: P
     return found
 
 
-def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed: int, command: str, exact_seed: bool = False) -> Path:
+def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed: int, command: str, exact_seed: bool = False, what: str = "teacher") -> Path:
     """Find the finished run of an experiment that was trained under the same protocol and fold, with the same speakers withheld.
 
     Args:
@@ -152,6 +152,7 @@ def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed:
         seed: The seed that is preferred; else the lowest is taken.
         command: Command line that would train it, for the message.
         exact_seed: Take no other seed.
+        what: What it is to be, for the message.
 
     Trials of sweeps are passed over: they are runs of the same experiment in many configurations.
 
@@ -172,7 +173,7 @@ def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed:
         if same_rules:
             reasons.append(f"{len(same_rules)} finished with other speakers withheld")
         raise ConfigError(
-            f"No finished run of the teacher '{experiment}' for fold {fold.fold}"
+            f"No finished run of the {what} '{experiment}' for fold {fold.fold}"
             + (f" without speakers {', '.join(withheld)}." if withheld else "."),
             expected=f"a finished run under protocol {fold.protocol} ({fold.fingerprint}) in {runs_root / experiment}",
             got="; ".join(["none", *reasons]),
@@ -181,7 +182,7 @@ def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed:
     if len({record.identity for _, record in fitting}) > 1:
         shown = "; ".join(f"{folder} ({_tell_validation(record)})" for folder, record in fitting)
         raise ConfigError(
-            f"The teacher '{experiment}' was trained in several configurations.",
+            f"The {what} '{experiment}' was trained in several configurations.",
             expected="one, or the choice of one",
             got=shown,
             remedy="name one of these folders: teacher.experiment=null teacher.run=FOLDER (of a member: teacher.members.NAME.… for both)",
@@ -210,7 +211,7 @@ def load_member(folder: Path, fold: ProtocolFold, corpus: str, name: str) -> Tea
     """
     record = read_finished_run(folder)
     mapping = _map_classes(record, fold, name)  # before its weights are read
-    _check_unseen(record, folder, fold, corpus)
+    check_unseen(record, folder, fold, corpus)
     model, _, config = load_student(folder)
     nodes = (config.get("datamodule") or {}).get("features") or {}
     features: dict[str, FeatureExtractor] = {name: build(nodes[name]) for name in list_heard_features(model) if name in nodes}
@@ -276,15 +277,20 @@ def _map_classes(record: RunRecord, fold: ProtocolFold, name: str) -> ClassMappi
     return ClassMapping.by_name(record.protocol.classes, fold.label_set, name)
 
 
-def _check_unseen(record: RunRecord, folder: Path, fold: ProtocolFold, corpus: str) -> None:
+def check_unseen(record: RunRecord, folder: Path, fold: ProtocolFold, corpus: str, who: str = "teacher") -> None:
+    """Check that a run was not trained or selected on test speakers of a fold; speakers of another corpus are other people.
+
+    Raises:
+        LeakageError: If it was.
+    """
     if record.corpus != corpus or fold.selection == "test":
         return
     seen = set(record.protocol.speakers.get("train", [])) | set(record.protocol.speakers.get("validation", []))
     known = sort_naturally(seen & set(fold.speakers("test")))
     if known:
         raise LeakageError(
-            "The teacher has seen test speakers of this fold.",
-            expected=f"a teacher trained without speakers {', '.join(fold.speakers('test'))}",
+            f"The {who} has seen test speakers of this fold.",
+            expected=f"a {who} trained without speakers {', '.join(fold.speakers('test'))}",
             got=f"{folder} was trained or selected on {', '.join(known)}",
-            remedy=f"train the teacher on the same fold (fold={fold.fold}) under the same protocol",
+            remedy=f"train the {who} on the same fold (fold={fold.fold}) under the same protocol",
         )

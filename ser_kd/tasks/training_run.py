@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -50,6 +51,7 @@ from ser_kd.tasks.published_teachers import check_published, describe_published,
 from ser_kd.tasks.teacher_switches import drop_members, fill_projection_widths, keep_heard_members
 from ser_kd.tasks.teachers import identify_teacher, list_twins, make_teacher
 from ser_kd.tasks.text_readers import check_readers, hand_over_transcripts, list_readers
+from ser_kd.tasks.upstreams import FoundUpstream, find_upstreams, hand_over_upstreams, without_places
 from ser_kd.tasks.unlearned_dimensions import check_monitored_dimension, describe_unlearned, find_unlearned
 
 DEFAULT_MONITORS: dict[Targets, str] = {
@@ -90,6 +92,7 @@ class TrainingRun:
         asked: Those of the teachers that somebody listens to, or None: the only ones that are ever run.
         switches: What was switched off at the start, a line each.
         remarks: What a reader of its result must know, a line each.
+        upstreams: Finished runs whose encoders the student hears through.
         unlearned: Of arousal, dominance and valence those that nothing teaches.
         start: How the student's weights came from its teacher, as ``make_module`` found it; empty where they did not.
     """
@@ -106,6 +109,7 @@ class TrainingRun:
     asked: TeacherEnsemble | None = None
     switches: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    upstreams: Sequence[FoundUpstream] = ()
     unlearned: Sequence[str] = ()
     start: str = ""
 
@@ -129,6 +133,7 @@ class TrainingRun:
         check_batch_size(objective, self.data.batch_size if is_global else self.data.batch_size // count_processes())
         student = build_student(self.config.student, len(fold.label_set), fold.learns_dimensions)
         student.unlearned_dimensions = tuple(self.unlearned)
+        hand_over_upstreams(student, self.upstreams, self.data)
         teachers = {member.name: member.model for member in self.teacher.members} if self.teacher else {}
         if with_weights:
             self.start = start_from_teacher(student, list(teachers.values()))
@@ -252,6 +257,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         )
     for line in switches:
         console.note(line)
+    upstreams = find_upstreams(config, data, runs_root, _list_corpus_words(config, command), device_of(config))
     unlearned = find_unlearned(data.fold, objective, asked)
     remarks += describe_unlearned(data.fold, unlearned)
     for line in remarks:
@@ -262,6 +268,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         config.monitor = choose_monitor(data.fold)
     check_monitored_dimension(config.monitor, data.fold, unlearned)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    plain["student"] = without_places(plain["student"])
     if config.batch_scope == "process":
         plain["batch_scope"] = ["process", count_processes()]  # what is learned then depends on their number
     caches_frames = spec is not None and spec.cache == "auto" and cache.choose_parts(objective).are_long
@@ -269,7 +276,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
     return TrainingRun(
         config, experiment, command, data, teacher, identity, folder,
-        noise=noise, asked=asked, switches=switches, remarks=remarks, unlearned=unlearned,
+        noise=noise, asked=asked, switches=switches, remarks=remarks, upstreams=upstreams, unlearned=unlearned,
     )  # fmt: skip
 
 
@@ -322,3 +329,8 @@ def _check_averaging(config: DictConfig) -> None:
 def read_cache_spec(config: DictConfig) -> CacheSpec:
     """Read what is to be kept of a teacher's answers."""
     return build(config.get("cache")) or CacheSpec()
+
+
+def device_of(config: DictConfig) -> str:
+    """Name the device that the trainer will take."""
+    return "cuda" if config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"

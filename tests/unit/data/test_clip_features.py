@@ -66,7 +66,7 @@ def decode(clips: list[Utterance], tmp_path: Path) -> DecodedAudio:
 
 def complete(features: ClipFeatures, clips: list[Utterance], tmp_path: Path, told: list[str] | None = None, progress: Any = None) -> int:
     lines: list[str] = [] if told is None else told
-    return features.complete(decode(clips, tmp_path), [clip.id for clip in clips], tmp_path / "shelves", progress, lines.append)
+    return features.complete(decode(clips, tmp_path), clips, tmp_path / "shelves", progress, lines.append)
 
 
 def test_a_clip_is_extracted_once_and_found_by_its_content(tmp_path: Path, clips: list[Utterance]) -> None:

@@ -37,7 +37,7 @@ def test_training_and_validation_are_heard_and_test_is_not(tmp_path: Path) -> No
 def test_a_student_has_heard_what_its_teacher_heard(tmp_path: Path) -> None:
     write_heard_audio(tmp_path / "teacher", make_data("a", "", "b"))
     teacher = make_teacher(tmp_path / "teacher")
-    write_heard_audio(tmp_path / "student", make_data("c", "", "b"), [teacher])
+    write_heard_audio(tmp_path / "student", make_data("c", "", "b"), [teacher.heard_audio])
     with pytest.raises(LeakageError):
         check_run_unheard(tmp_path / "student", "e", make_data(test="A"))
 
