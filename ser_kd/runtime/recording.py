@@ -48,6 +48,9 @@ NOT_SCIENCE_WITHIN = {
         "bert_width",
         "bert_vocabulary",
         "bert_learning_rate",
+        "ecapa_channels",
+        "ecapa_embedding_width",
+        "ecapa_attention_width",
     ),
     "teacher": ("experiment", "run", "members", "cache"),
 }
