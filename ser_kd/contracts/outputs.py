@@ -17,12 +17,14 @@ class Features:
         lengths: (B,) int64 valid frames; frames behind a length mean nothing.
         texts: B transcripts, or None.
         keys: (B,) int64 random keys, or None.
+        named: Named features of the batch, from a front-end that hands on all it was given, for an encoder of several branches.
     """
 
     frames: Tensor | None
     lengths: Tensor | None
     texts: list[str | None] | None = None
     keys: Tensor | None = None
+    named: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 @dataclass

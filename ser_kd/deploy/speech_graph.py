@@ -117,6 +117,13 @@ class SpeechGraph(nn.Module):
                 got="no front-end" if model.frontend is None else "no head",
                 remedy="export the student; teachers of text stay where they are",
             )
+        if model.reads_text:
+            raise ConfigError(
+                "A model that reads transcripts cannot be exported.",
+                expected="a model that answers from sound alone",
+                got="one that reads transcripts beside what it hears",
+                remedy="export a student that it teaches",
+            )
         check_hears_waveform(model, "exported", "export the student that it teaches")
         self.clip = clip
         self.model = prepare_for_export(model)

@@ -18,6 +18,7 @@ from ser_kd.contracts.interfaces import Teacher
 from ser_kd.contracts.outputs import Outputs, TeacherAnswers
 from ser_kd.distill.answer_memory import AnswerMemory
 from ser_kd.distill.gathering import Share, gather_audio, gather_whole
+from ser_kd.distill.learning_rates import REST, RateGroup, group_by_rate
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.objective_checks import check_batch_size, check_targets
 from ser_kd.distill.running_means import RunningMeans
@@ -45,16 +46,18 @@ class DistillationModule(lightning.LightningModule):
         classes: Class names in logit order; empty where only dimensions are learned.
         teacher: Answers without gradient; None is the empty chair.
         views: What each of the two hears in training.
-        optimizer: Parameters -> optimizer.
+        optimizer: Parameters, or groups of them, -> optimizer.
         learning_rate_schedule: Factor over training progress; None keeps the learning rate.
         class_counts: Training clips per class, for terms that weigh classes.
         group_values: Attributes to report by and their values.
         batch_scope: What terms that compare clips, and mix-up, see where several processes share a batch: ``global`` is all of it,
             ``process`` this process's share, which needs no exchange but makes the result depend on the number of processes.
         targets: What is learned and judged.
+        learning_rates: Part of the student -> its own learning rate (see ``group_by_rate``); the rest has the optimizer's.
 
     Raises:
-        ConfigError: If ``batch_scope`` is something else, a term needs a teacher and there is none, or it needs other targets.
+        ConfigError: If ``batch_scope`` is something else, a term needs a teacher and there is none, or it needs other targets, or a
+            learning rate has no part to go to.
     """
 
     def __init__(
@@ -64,12 +67,13 @@ class DistillationModule(lightning.LightningModule):
         classes: Sequence[str],
         teacher: Teacher | None = None,
         views: Views | None = None,
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = torch.optim.AdamW,
+        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer] = torch.optim.AdamW,
         learning_rate_schedule: Schedule | None = None,
         class_counts: Sequence[int] | None = None,
         group_values: Mapping[str, Sequence[str]] | None = None,
         batch_scope: BatchScope = "global",
         targets: Targets = "classes",
+        learning_rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         if batch_scope not in get_args(BatchScope):
@@ -98,6 +102,8 @@ class DistillationModule(lightning.LightningModule):
         self.views = views or Views()
         self.make_optimizer = optimizer
         self.learning_rate_schedule = learning_rate_schedule
+        self.learning_rates = dict(learning_rates or {})
+        self.group_parameters()  # a wrong name is told here
         if class_counts is not None:
             objective.set_class_counts(class_counts)
         self.panels = nn.ModuleDict(
@@ -220,8 +226,10 @@ class DistillationModule(lightning.LightningModule):
             self.means.load_state_dict(checkpoint["epoch_means"], is_first=self.trainer.is_global_zero)
 
     def on_train_epoch_end(self) -> None:
-        """Log the learning rate of the epoch's last step."""
-        self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        """Log the learning rate of the epoch's last step, and those of parts with a rate of their own."""
+        for group in self.trainer.optimizers[0].param_groups:
+            name = group.get("name", REST)
+            self.log("learning_rate" if name == REST else f"learning_rate/{name}", group["lr"])
 
     def validation_step(self, batch: SpeechBatch, batch_index: int) -> None:
         """Judge validation clips."""
@@ -247,9 +255,14 @@ class DistillationModule(lightning.LightningModule):
         """Compute the metrics once over the whole split."""
         self._conclude("test")
 
+    def group_parameters(self) -> list[RateGroup]:
+        """Give the groups of parts with a learning rate of their own and of the rest; none where no part has one."""
+        return group_by_rate(self.student, self.objective, self.learning_rates) if self.learning_rates else []
+
     def configure_optimizers(self) -> Any:
         """Make the optimizer over trainable parameters and its schedule by step."""
-        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        groups = [group.to_optimizer() for group in self.group_parameters() if group.parameters]
+        optimizer = self.make_optimizer(groups or [p for p in self.parameters() if p.requires_grad])
         if self.learning_rate_schedule is None:
             return optimizer
         schedule = self.learning_rate_schedule

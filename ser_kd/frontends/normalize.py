@@ -1,8 +1,8 @@
-"""Features brought to mean 0 and standard deviation 1 by statistics of the training split or of the clip."""
+"""Features brought to mean 0, and to standard deviation 1, by statistics of the training split or of the clip."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from ser_kd.functional.masking import lengths_to_mask, masked_mean
 DEVIATION_FLOOR = 1e-5
 """A coefficient that varies less than this is centred but not scaled."""
 
+Statistics = Literal["training", "utterance", "utterance_mean", "none"]
+
 
 class NormalizedFrontend(nn.Module):
     """Any front-end, followed by (frame - mean) / deviation for each coefficient.
@@ -27,17 +29,21 @@ class NormalizedFrontend(nn.Module):
 
     Args:
         frontend: The front-end whose features are normalised.
-        statistics: "training" (fitted), "utterance" (each clip's own valid frames) or "none" (handed on as they are).
+        statistics: "training" (fitted), "utterance" (each clip's own valid frames), "utterance_mean" (their mean alone: nothing is
+            scaled) or "none" (handed on as they are).
 
     Raises:
         ConfigError: If ``statistics`` is something else.
     """
 
-    def __init__(self, frontend: Frontend, statistics: Literal["training", "utterance", "none"] = "training") -> None:
+    def __init__(self, frontend: Frontend, statistics: Statistics = "training") -> None:
         super().__init__()
-        if statistics not in ("training", "utterance", "none"):
+        if statistics not in get_args(Statistics):
             raise ConfigError(
-                f"Unknown statistics '{statistics}'.", expected="training, utterance or none", got=statistics, remedy="choose one of these"
+                f"Unknown statistics '{statistics}'.",
+                expected="training, utterance, utterance_mean or none",
+                got=statistics,
+                remedy="choose one of these",
             )
         self.frontend = frontend
         self.statistics = statistics
@@ -141,8 +147,10 @@ class NormalizedFrontend(nn.Module):
         with full_precision(frames):
             mean, deviation = self.mean, self.deviation
             known = self.find_values(frames)
-            if self.statistics == "utterance":
+            if self.statistics.startswith("utterance"):
                 mean, deviation = _clip_statistics(frames, lengths, known)
+            if self.statistics == "utterance_mean":
+                deviation = torch.ones_like(deviation)
             normalised = (frames - mean) / deviation
             if known is not None:
                 normalised = torch.where(known, normalised, torch.zeros_like(normalised))

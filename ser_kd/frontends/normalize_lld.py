@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.interfaces import Frontend
 from ser_kd.frontends.egemaps import LLD_NAMES
-from ser_kd.frontends.normalize import NormalizedFrontend
+from ser_kd.frontends.normalize import NormalizedFrontend, Statistics
 
 PITCH = LLD_NAMES.index("F0semitoneFrom27.5Hz_sma3nz")
 AMPLITUDES = tuple(column for column, name in enumerate(LLD_NAMES) if "amplitudeLogRelF0" in name)
@@ -34,7 +32,7 @@ class NormalizedLld(NormalizedFrontend):
         ConfigError: If the front-end has another width, or ``statistics`` is something else.
     """
 
-    def __init__(self, frontend: Frontend, statistics: Literal["training", "utterance", "none"] = "training") -> None:
+    def __init__(self, frontend: Frontend, statistics: Statistics = "training") -> None:
         super().__init__(frontend, statistics)
         if self.width != len(LLD_NAMES):
             raise ConfigError(

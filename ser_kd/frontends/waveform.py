@@ -13,7 +13,7 @@ from ser_kd.functional.masking import clear_padding
 
 
 class Waveform(nn.Module):
-    """Hands on the samples as (B, T, 1) frames.
+    """Hands on the samples as (B, T, 1) frames, and what else came with them.
 
     Args:
         normalize: Whether each clip is brought to mean 0 and variance 1 over its valid samples, as
@@ -31,4 +31,4 @@ class Waveform(nn.Module):
         with full_precision(inputs.waveforms):
             prepare = normalize_waveforms if self.normalize else clear_padding
             waveforms = prepare(inputs.waveforms.float(), inputs.lengths)
-        return Features(waveforms.unsqueeze(-1), inputs.lengths, inputs.texts, inputs.keys)
+        return Features(waveforms.unsqueeze(-1), inputs.lengths, inputs.texts, inputs.keys, inputs.features)

@@ -86,11 +86,11 @@ class SpeechModel(nn.Module):
     ) -> None:
         super().__init__()
         self.frontend = frontend
-        self.encoder = _finish("encoder", encoder, input_width=None if frontend is None else _width_of("frontend", frontend))
-        encoder_width = _width_of("encoder", self.encoder)
-        self.pooling = _finish("pooling", pooling, width=encoder_width)
+        self.encoder = finish_part("encoder", encoder, input_width=None if frontend is None else width_of("frontend", frontend))
+        encoder_width = width_of("encoder", self.encoder)
+        self.pooling = finish_part("pooling", pooling, width=encoder_width)
         self.width = encoder_width if self.pooling is None else int(self.pooling.output_width(encoder_width))
-        self.head = _finish("head", head, width=self.width, classes=classes, dimensions=dimensions)
+        self.head = finish_part("head", head, width=self.width, classes=classes, dimensions=dimensions)
         self.classes = classes
         # A tuple keeps them out of the state dict: a transform learns nothing.
         self.feature_transforms = tuple(feature_transforms)
@@ -119,8 +119,8 @@ class SpeechModel(nn.Module):
 
     @property
     def reads_text(self) -> bool:
-        """Whether it needs the clips' transcripts."""
-        return bool(getattr(self.encoder, "reads_text", False))
+        """Whether it, or a part of it, needs the clips' transcripts."""
+        return any(bool(getattr(part, "reads_text", False)) for part in (self.frontend, self.encoder))
 
     def extract(self, inputs: ModelInput) -> Features:
         """Give the front-end's features; without a front-end the texts pass through."""
@@ -171,8 +171,17 @@ class SpeechModel(nn.Module):
         return self.pooling(encoded.frames, encoded.frame_mask)
 
 
-def _finish(role: str, part: Part | None, **sizes: int | bool | None) -> Any:
-    """Make a part from its callable, giving it the sizes it asks for."""
+def finish_part(role: str, part: Part | None, **sizes: int | bool | None) -> Any:
+    """Make a part from its callable, giving it the sizes it asks for.
+
+    Args:
+        role: What it is in its model, for messages.
+        part: A module, which is taken as it is, a callable, or None.
+        sizes: Size -> value, None where it is not known.
+
+    Raises:
+        ConfigError: If the part asks for a size that is not known.
+    """
     if part is None or isinstance(part, nn.Module):
         return part
     already_given = getattr(part, "keywords", {})
@@ -208,7 +217,12 @@ def _check_start(encoder: Any, init_from: str | None, layer_map: LayerMap) -> No
         )
 
 
-def _width_of(role: str, part: Any) -> int:
+def width_of(role: str, part: Any) -> int:
+    """Give a part's ``width``.
+
+    Raises:
+        ConfigError: If it does not say one.
+    """
     width = getattr(part, "width", None)
     if not isinstance(width, int):
         raise ConfigError(

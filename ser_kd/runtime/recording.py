@@ -48,10 +48,16 @@ NOT_SCIENCE_WITHIN = {
         "bert_width",
         "bert_vocabulary",
         "bert_learning_rate",
+        "ecapa_channels",
+        "ecapa_embedding_width",
+        "ecapa_attention_width",
     ),
     "teacher": ("experiment", "run", "members", "cache"),
 }
 
+
+UNUSED_KEYS = (("averaging", None), ("noise", None), ("batch_scope", "global"), ("learning_rates", None), ("learning_rates", {}))
+"""Keys beside the nodes and the values at which they change nothing."""
 
 NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
     "datamodule": {
@@ -87,8 +93,9 @@ def identify(config: Mapping[str, Any], protocol_fingerprint: str, teacher_ident
     """
     science = {}
     for name, value in config.items():
-        # without averaging or noise, and however many processes share it, a run keeps the name it had before there was any such key
-        if name in NOT_SCIENCE or (name, value) in (("averaging", None), ("noise", None), ("batch_scope", "global")):
+        # without averaging or noise, with one learning rate for all, and however many processes share it, a run keeps the name it had
+        # before there was any such key
+        if name in NOT_SCIENCE or (name, value) in UNUSED_KEYS:
             continue
         left_out = NOT_SCIENCE_WITHIN.get(name, ())
         unset = NEW_KEYS.get(name, {})

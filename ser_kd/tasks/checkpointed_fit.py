@@ -15,6 +15,7 @@ from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.fitting import fit_statistics, give_statistics, take_statistics, unfitted_parts
+from ser_kd.models.fusion import joins_frames
 from ser_kd.runtime.generator_states import GeneratorStates
 from ser_kd.runtime.process_group import compute_once, first_on_each_machine, is_first
 from ser_kd.runtime.safe_points import SafePoints
@@ -86,7 +87,7 @@ def fit_run(
     is_new = not compute_once(last.is_file)
     if is_new:
         _fit_once(run, module)
-    if run.fold.learns_dimensions:
+    if run.fold.learns_dimensions or joins_frames(module.student):
         module.check_answers(_take_two_clips(run))
     with first_on_each_machine():
         choose_training_teacher(run, module, record)

@@ -43,6 +43,7 @@ def describe_costs(run: TrainingRun) -> dict[str, str]:
         "steps": f"{epochs} epochs x {steps} steps of {clips} = {epochs * steps:,} steps",
         "memory": f"about {(activations + weights + teacher) / 2**20:,.0f} MiB of tensors, beside libraries and data "
         f"(activations {activations / 2**20:,.0f}, weights and optimizer {weights / 2**20:,.0f}, teacher {teacher / 2**20:,.0f})",
+        **({"learning": "; ".join(group.describe() for group in module.group_parameters())} if module.learning_rates else {}),
         "run folder": str(run.folder),
     }
 

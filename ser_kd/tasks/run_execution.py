@@ -74,6 +74,10 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
         _carry_over(found, record, resumed)
     record.notes += [f"started from the pretrained weights {source}" for source in pretrained_sources(module.student)]
     record.notes += [run.start] if run.start else _carry_start(found)
+    for group in module.group_parameters():
+        record.notes.append(group.describe())
+        if is_first():
+            console.note(record.notes[-1])
     adapters = count_parameters(module.objective)["total"]
     if adapters:
         record.notes.append(f"the objective's adapters hold {adapters:,} parameters, trained with the student: in no export or count of it")

@@ -76,7 +76,7 @@ def check_hears(config: DictConfig, source: str, verb: str) -> None:
         verb: What was asked of it, in words.
 
     Raises:
-        ConfigError: If it reads transcripts alone.
+        ConfigError: If it reads transcripts, alone or beside what it hears.
     """
     student: Any = config.get("student") or {}
     if "encoder" in student and student.get("frontend") is None:
@@ -86,3 +86,20 @@ def check_hears(config: DictConfig, source: str, verb: str) -> None:
             got=f"{source}: student.frontend=null",
             remedy="name a run that hears, such as a student that this one taught; ser-kd evaluate judges this one",
         )
+    reader = _find_reader(student, "student")
+    if reader:
+        raise ConfigError(
+            f"A model that reads transcripts cannot be {verb}.",
+            expected="a run whose model answers from sound alone",
+            got=f"{source}: {reader}.frontend=null, beside parts that hear",
+            remedy="name a run that only hears, such as a student that this one taught; ser-kd evaluate judges this one",
+        )
+
+
+def _find_reader(node: Any, place: str) -> str:
+    """Give the place of the first branch or upstream without a front-end; empty where all hear."""
+    if not isinstance(node, Mapping):
+        return ""
+    if "encoder" in node and "frontend" in node and node["frontend"] is None:
+        return place
+    return next((found for key, part in node.items() if (found := _find_reader(part, f"{place}.{key}"))), "")

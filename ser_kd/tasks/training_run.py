@@ -160,6 +160,7 @@ class TrainingRun:
             group_values=self.data.group_values,
             batch_scope=self.config.batch_scope,
             targets=fold.targets,
+            learning_rates=_read_learning_rates(self.config),
         )
         _check_monitor(self.config.monitor, module, fold)
         return module
@@ -188,6 +189,20 @@ class TrainingRun:
             sync_batchnorm=False,  # Lightning's would forget masks: see share_statistics
             **trainer_quietness(),
         )
+
+
+def _read_learning_rates(config: DictConfig) -> dict[str, float]:
+    rates = config.get("learning_rates")
+    if rates is None:
+        return {}
+    if not isinstance(rates, DictConfig):
+        raise ConfigError(
+            "learning_rates cannot be used.",
+            expected="names of parts of the student with a number each",
+            got=f"learning_rates={rates}",
+            remedy="write 'learning_rates={encoder: 1.0e-5}'; the rate of all is optimizer.lr",
+        )
+    return {str(name): rate for name, rate in rates.items()}
 
 
 def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRun:

@@ -22,10 +22,10 @@ GROUPS = {
     "corpus": 8,
     "corpus/by_run": 1,
     "datamodule": 2,
-    "encoder": 22,
+    "encoder": 24,
     "enhancement": 1,
     "features": 2,
-    "frontend": 8,
+    "frontend": 9,
     "learning_rate_schedule": 2,
     "logger": 2,
     "objective": 14,
@@ -34,7 +34,7 @@ GROUPS = {
     "protocol": 12,
     "protocol/by_corpus": 8,
     "scale": 3,
-    "student": 25,
+    "student": 31,
     "teacher": 5,
     "trainer": 6,
     "noise": 3,
@@ -178,6 +178,32 @@ def test_system_001_has_the_published_size(option: str, total: int, encoder: str
     with torch.device("meta"):
         model = build(compose("train", ["corpus=demo", f"student={option}", f"encoder@student.encoder={encoder}"]).student, classes=4)
     assert sum(parameter.numel() for parameter in model.parameters()) == total
+
+
+@pytest.mark.parametrize(("encoder", "total"), [("ecapa_tdnn", 6_194_048 + 192 * 4 + 4), ("ecapa_tdnn_light", 5_505_632 + 96 * 4 + 4)])
+def test_ecapa_tdnn_on_mel_bins_has_the_published_size(encoder: str, total: int) -> None:
+    words = ["corpus=demo", "student=ecapa_fbank", f"encoder@student.encoder={encoder}"]
+    model = build(compose("train", words).student, classes=4)
+    assert sum(parameter.numel() for parameter in model.parameters()) == total
+
+
+@pytest.mark.parametrize(("option", "learned", "reads"), [
+    ("ecapa_wav2vec2", 8_610_688 + 192 * 4 + 4, False), ("ecapa_early_fusion", 11_232_128 + 192 * 4 + 4, False),
+    ("ecapa_late_fusion", 2 * 8_610_688 + 384 * 4 + 4, False), ("ecapa_bert", 7_955_328 + 192 * 4 + 4, True),
+])  # fmt: skip
+def test_system_002_learns_the_published_size_on_frozen_upstreams(option: str, learned: int, reads: bool) -> None:
+    import torch
+
+    with torch.device("meta"):
+        model = build(compose("train", ["corpus=demo", f"student={option}"]).student, classes=4)
+    assert sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad) == learned
+    assert model.reads_text == reads
+
+
+def test_speech_and_text_are_fused_late() -> None:
+    model = build(compose("train", ["corpus=demo", "student=ecapa_fbank_bert"]).student, classes=4)
+    learned = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert (learned, model.reads_text) == (6_194_048 + 7_955_328 + 384 * 4 + 4, True)
 
 
 def test_the_overrides_of_the_multi_level_objective_give_the_stated_weights() -> None:

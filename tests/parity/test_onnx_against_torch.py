@@ -95,7 +95,8 @@ SSL = {"hubert": "hubert_base", "wavlm": "wavlm_base_plus", "data2vec": "data2ve
     "words",
     [
         ["student=timnet_60"], ["student=spectrogram_resnet"], ["student=cnn14"], ["student=crnn"], ["student=wav2vec2_base"],
-        ["student=spectrogram_transformer"],
+        ["student=spectrogram_transformer"], ["student=ecapa_fbank"], ["student=ecapa_late_fusion"],
+        ["student=ecapa_early_fusion", "student.frontend.parts.hubert.layers=weighted"],
         ["student=whisper_base"], *[["student=wav2vec2_base", f"encoder@student.encoder={name}"] for name in SSL.values()],
     ],
     ids=lambda words: words[-1].partition("=")[2],

@@ -76,7 +76,7 @@ def test_buffers_that_another_process_sends_are_believed(clips, make_inputs):
     assert torch.equal(other_rank(inputs).frames, fitted(inputs).frames)
 
 
-@pytest.mark.parametrize("statistics", ["training", "utterance", "none"])
+@pytest.mark.parametrize("statistics", ["training", "utterance", "utterance_mean", "none"])
 def test_a_clip_is_heard_the_same_alone_and_in_a_batch(statistics, clips, make_inputs, check_alone_equals_batch):
     frontend = fit(NormalizedFrontend(LogMel(), statistics), make_inputs(*clips))
     check_alone_equals_batch(frontend, *clips, tolerance=1e-3)
@@ -89,6 +89,13 @@ def test_utterance_statistics_need_no_fitting(clips, make_inputs):
     valid = features.frames[1, : int(features.lengths[1])]
     torch.testing.assert_close(valid.mean(dim=0), torch.zeros(64), rtol=0, atol=1e-3)
     torch.testing.assert_close(valid.std(dim=0, correction=0), torch.ones(64), rtol=0, atol=1e-3)
+
+
+def test_the_mean_of_a_clip_alone_scales_nothing(clips, make_inputs):
+    plain, centred = (NormalizedFrontend(LogMel(), statistics)(make_inputs(*clips)) for statistics in ("none", "utterance_mean"))
+    valid = slice(None, int(plain.lengths[1]))
+    moved = plain.frames[1, valid] - centred.frames[1, valid]
+    torch.testing.assert_close(moved, plain.frames[1, valid].mean(dim=0).expand_as(moved))
 
 
 def test_a_constant_coefficient_is_centred_but_not_scaled(make_inputs):
@@ -110,5 +117,5 @@ def test_fitting_without_a_beginning_or_without_frames_is_refused(clips, make_in
 
 
 def test_unknown_statistics_are_refused():
-    with pytest.raises(ConfigError, match="training, utterance or none"):
+    with pytest.raises(ConfigError, match="training, utterance, utterance_mean or none"):
         NormalizedFrontend(LogMel(), "batch")

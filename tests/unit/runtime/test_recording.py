@@ -47,7 +47,7 @@ def changed(section: str, key: str | None, value: object) -> dict:
         ("datamodule", "evaluation_clips", "fitted"), ("datamodule", "unlabelled_root", None), ("datamodule", "features", None),
         ("datamodule", "feature_workers", 2), ("scale", "prosodic_widths", [8, 8, 16, 16]), ("protocol", "targets", "classes"),
         ("datamodule", "transcripts", None), ("datamodule", "on_missing_text", "error"), ("datamodule", "word_error_rate", 0.0),
-        ("scale", "bert_width", 64),
+        ("scale", "bert_width", 64), ("scale", "ecapa_channels", 64), ("learning_rates", None, None), ("learning_rates", None, {}),
     ],
 )  # fmt: skip
 def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:
@@ -65,7 +65,7 @@ def test_what_changes_no_science_changes_no_identity(section: str, key: str | No
         ("datamodule", "on_missing_text", "skip"),
         ("trainer", "max_epochs", 11),
         ("trainer", "precision", "bf16-mixed"),
-        ("batch_scope", None, ["process", 2]),
+        ("batch_scope", None, ["process", 2]), ("learning_rates", None, {"encoder": 1e-5}),
         ("noise", None, {"_target_": "x", "held_out": []}),
     ],
 )

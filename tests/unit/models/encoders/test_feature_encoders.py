@@ -9,6 +9,7 @@ from ser_kd.contracts.interfaces import LayeredEncoder
 from ser_kd.contracts.outputs import Features
 from ser_kd.models.encoders.cnn14 import Cnn14
 from ser_kd.models.encoders.crnn import Crnn
+from ser_kd.models.encoders.ecapa_tdnn import EcapaTdnn
 from ser_kd.models.encoders.mobilenet import MobileNet
 from ser_kd.models.encoders.spectrogram_resnet import SpectrogramResnet
 from ser_kd.models.encoders.spectrogram_transformer import SpectrogramTransformer
@@ -26,6 +27,7 @@ ENCODERS = {
     "cnn14": lambda: Cnn14(BINS, widths=(3, 4, 5), embedding_width=6),
     "transformer": lambda: SpectrogramTransformer(BINS, width=8, layers=2, heads=2, patch_frames=3),
     "crnn": lambda: Crnn(BINS, widths=(3, 4, 5), hidden_width=6),
+    "ecapa-tdnn": lambda: EcapaTdnn(BINS, channels=8, embedding_width=5, attention_width=6, bottleneck_width=16, scale=4),
     "wav2small": lambda: Wav2Small(BINS, channels=4),
     "wav2small before a transformer": lambda: Wav2SmallTransformer(BINS, channels=3, width=8, heads=2, patch_tokens=3),
     "mobilenet v4": lambda: MobileNet(BINS, "mobilenetv4_conv_small_035"),
