@@ -229,7 +229,7 @@ class UpstreamExtractor:
 
     notice = ""
     in_process = True  # the network is large, and on a GPU
-    hop_s = None  # a cached clip is whole
+    hop_s: float | None = None  # a cached clip is whole
 
     def __init__(self, upstream: RunUpstream, device: str = "cpu", dtype: str = "float32") -> None:
         if dtype not in ("float32", "float16"):

@@ -87,8 +87,8 @@ def _execute(run: TrainingRun, module: DistillationModule, found: RunRecord | No
         write_record(run.folder, record)
         write_text(run.folder / "config.yaml", OmegaConf.to_yaml(run.config, resolve=True))
         write_text(run.folder / "protocol.txt", run.fold.describe() + "\n")
-        teachers = run.teacher.members if run.teacher else ()
-        write_heard_audio(run.folder, run.data, [other.heard_audio for other in (*teachers, *run.upstreams)])
+        taught = [member.heard_audio for member in run.teacher.members] if run.teacher else []
+        write_heard_audio(run.folder, run.data, [*taught, *(upstream.heard_audio for upstream in run.upstreams)])
         take_along(run.upstreams, run.folder)
     try:
         _train_and_judge(run, module, record)

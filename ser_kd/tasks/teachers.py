@@ -142,7 +142,9 @@ def _find_folders(spec: TeacherSpec, fold: ProtocolFold, seed: int, runs_root: P
     return found
 
 
-def find_teacher_run(runs_root: Path, experiment: str, fold: ProtocolFold, seed: int, command: str, exact_seed: bool = False, what: str = "teacher") -> Path:
+def find_teacher_run(
+    runs_root: Path, experiment: str, fold: ProtocolFold, seed: int, command: str, exact_seed: bool = False, what: str = "teacher"
+) -> Path:
     """Find the finished run of an experiment that was trained under the same protocol and fold, with the same speakers withheld.
 
     Args:

@@ -51,8 +51,8 @@ from ser_kd.tasks.published_teachers import check_published, describe_published,
 from ser_kd.tasks.teacher_switches import drop_members, fill_projection_widths, keep_heard_members
 from ser_kd.tasks.teachers import identify_teacher, list_twins, make_teacher
 from ser_kd.tasks.text_readers import check_readers, hand_over_transcripts, list_readers
-from ser_kd.tasks.upstreams import FoundUpstream, find_upstreams, hand_over_upstreams, without_places
 from ser_kd.tasks.unlearned_dimensions import check_monitored_dimension, describe_unlearned, find_unlearned
+from ser_kd.tasks.upstreams import FoundUpstream, find_upstreams, hand_over_upstreams, without_places
 
 DEFAULT_MONITORS: dict[Targets, str] = {
     "classes": "validation/ua",

@@ -63,7 +63,8 @@ class FoundUpstream:
         """Tell where frames come from, for a record."""
         frames = f"heard anew in each epoch ({self.reason})" if self.reason else f"kept as {self.node.keep}"
         place = "/".join(self.folder.parts[-3:]) if self.folder is not None else "no run yet"
-        return f"hears through the upstream {self.name}: {self.experiment} ({place}), {'trainable' if self.node.trainable else 'frozen'}, frames {frames}"
+        learns = "trainable" if self.node.trainable else "frozen"
+        return f"hears through the upstream {self.name}: {self.experiment} ({place}), {learns}, frames {frames}"
 
 
 def list_wanted_upstreams(config: DictConfig, fold: ProtocolFold, seed: int) -> list[WantedRun]:
@@ -162,9 +163,7 @@ def _want(node: DictConfig, fold: ProtocolFold, seed: int) -> WantedRun:
     return WantedRun(str(node.name), node.experiment, seed if own is None else own, own is not None, fold)
 
 
-def _find(
-    config: DictConfig, node: DictConfig, data: SpeechDataModule, runs_root: Path, corpus_words: Sequence[str]
-) -> FoundUpstream:
+def _find(config: DictConfig, node: DictConfig, data: SpeechDataModule, runs_root: Path, corpus_words: Sequence[str]) -> FoundUpstream:
     name, fold, template = str(node.name), data.fold, node.get("run")
     if (template is None) == (node.get("experiment") is None):
         raise ConfigError(
