@@ -19,6 +19,10 @@ _OLD_NAMES = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".
 """How weight normalisation was called before torch 2.1, and still is in most checkpoints of the hub."""
 
 
+_EXTRA_STATE = "_extra_state"
+"""What torch calls a state that is no weight, such as a vocabulary: its size is its own affair."""
+
+
 class PretrainedModule(nn.Module):
     """A module that is built with random weights and waits for those of a checkpoint.
 
@@ -204,7 +208,7 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str, o
     reshaped = [
         f"{name} {tuple(weights[name].shape)} instead of {tuple(value.shape)}"
         for name, value in own.items()
-        if name in weights and weights[name].shape != value.shape
+        if name in weights and weights[name].shape != value.shape and not name.endswith(_EXTRA_STATE)
     ]
     faults = {"missing": missing, "left over": left_over, "of another shape": reshaped}
     told = "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in faults.items() if names)

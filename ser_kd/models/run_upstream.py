@@ -82,7 +82,8 @@ class RunUpstream(nn.Module):
         self.starts_pretrained = False
         self.awaits_weights = weights is not None
         self.is_kept = False
-        model.requires_grad_(trainable and any(parameter.requires_grad for parameter in model.parameters()))
+        if not trainable:
+            model.requires_grad_(False)
         self._prefix = ""
         self.register_load_state_dict_post_hook(_forgive_upstream)
 
