@@ -143,21 +143,19 @@ def load_pretrained(model: nn.Module) -> list[str]:
         ConfigError: If a checkpoint contradicts the configuration.
     """
     parts = {name: part for name, part in model.named_modules() if isinstance(part, Pretrained) and part.awaits_weights}
-    faults: dict[str, DataError] = {}
+    faults: list[DataError] = []
+    missing: dict[str, str] = {}
     for name, part in parts.items():
         try:
             part.load_weights()
         except DataError as fault:
-            faults[name] = fault
-    if len(faults) > 1:  # all are told at once: each may be a download of an hour
-        raise DataError(
-            "The pretrained weights of several parts cannot be had.",
-            expected=_list_parts({name: fault.expected for name, fault in faults.items()}),
-            got=_list_parts({name: f"{fault.problem} {fault.got}" for name, fault in faults.items()}),
-            remedy=_list_parts({name: fault.remedy for name, fault in faults.items()}),
-        )
-    for fault in faults.values():
-        raise fault
+            faults.append(fault)
+            if part.missing_weights():
+                missing[f"{name}.source"] = part.source
+    if len(missing) > 1:  # told at once: each may be a long download
+        raise describe_missing_weights(missing)
+    if faults:
+        raise faults[0]
     return [part.source for part in parts.values()]
 
 
@@ -229,10 +227,6 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str, o
             remedy="choose the configuration that belongs to these weights (encoder=…), or other weights (source=…)",
         )
     module.load_state_dict({name: weights.get(name, value) for name, value in own.items()})
-
-
-def _list_parts(told: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}: {text}" for name, text in told.items())
 
 
 def _some(names: Sequence[str], count: int = 4) -> str:
