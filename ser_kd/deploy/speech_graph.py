@@ -121,7 +121,7 @@ class SpeechGraph(nn.Module):
             raise ConfigError(
                 "A model that reads transcripts cannot be exported.",
                 expected="a model that answers from sound alone",
-                got="one that reads transcripts beside what it hears",
+                got="one with a part that reads",
                 remedy="export a student that it teaches",
             )
         check_hears_waveform(model, "exported", "export the student that it teaches")

@@ -57,7 +57,7 @@ def _encoder_of(model: nn.Module, who: str, term: str) -> LayeredEncoder:
     if not isinstance(encoder, LayeredEncoder):
         raise ConfigError(
             f"'{term}' compares hidden layers, and the {who} hands out none.",
-            expected="wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper, spectrogram_resnet or spectrogram_transformer",
+            expected="wav2vec 2.0, HuBERT, WavLM, data2vec, Whisper, spectrogram_resnet, spectrogram_transformer or ecapa_tdnn",
             got=type(encoder).__name__,
             remedy=f"choose such an encoder, or set objective.terms.{term}=null",
         )

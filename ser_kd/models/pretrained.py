@@ -146,10 +146,21 @@ def load_pretrained(model: nn.Module) -> list[str]:
         DataError: If weights are missing, damaged, or those of another network.
         ConfigError: If a checkpoint contradicts the configuration.
     """
-    parts = pretrained_parts(model)
-    for part in parts:
-        part.load_weights()
-    return [part.source for part in parts]
+    parts = {name: part for name, part in model.named_modules() if isinstance(part, Pretrained) and part.awaits_weights}
+    faults: list[DataError] = []
+    missing: dict[str, str] = {}
+    for name, part in parts.items():
+        try:
+            part.load_weights()
+        except DataError as fault:
+            faults.append(fault)
+            if part.missing_weights():
+                missing[f"{name}.source"] = part.source
+    if len(missing) > 1:  # told at once: each may be a long download
+        raise describe_missing_weights(missing)
+    if faults:
+        raise faults[0]
+    return [part.source for part in parts.values()]
 
 
 def keep_random_weights(model: nn.Module) -> list[str]:

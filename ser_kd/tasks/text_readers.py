@@ -91,7 +91,7 @@ def check_hears(config: DictConfig, source: str, verb: str) -> None:
         raise ConfigError(
             f"A model that reads transcripts cannot be {verb}.",
             expected="a run whose model answers from sound alone",
-            got=f"{source}: {reader}.frontend=null, beside parts that hear",
+            got=f"{source}: {reader}.frontend=null, which reads",
             remedy="name a run that only hears, such as a student that this one taught; ser-kd evaluate judges this one",
         )
 

@@ -136,6 +136,7 @@ class ContextualStatistics(nn.Module):
 
     def forward(self, frames: Tensor, mask: Tensor | None) -> Tensor:
         """Give (B, 2 C) for frames (B, F, C) that are zero behind each length."""
+        frames = frames.to(torch.promote_types(frames.dtype, torch.float32))  # in half precision a variance would be rounding
         valid = frames.new_ones(frames.shape[:2]) if mask is None else mask.to(frames.dtype)
         share = (valid / valid.sum(dim=1, keepdim=True).clamp_min(1.0)).unsqueeze(2)  # (B, F, 1)
         clip = torch.cat(weighted_moments(frames, share, VARIANCE_FLOOR), dim=1)

@@ -78,6 +78,14 @@ def test_missing_weights_are_told_in_one_message_with_both_ways_to_give_them():
         load_pretrained(Double("owner/model-that-nobody-has"))
 
 
+def test_several_missing_weights_are_told_at_once_and_the_others_are_loaded(checkpoint):
+    parts = {"hubert": Double("nobody/hubert"), "there": Double(str(checkpoint[0])), "wav2vec2": Double("nobody/wav2vec2")}
+    with pytest.raises(DataError, match="'nobody/hubert' and 'nobody/wav2vec2' are not on this machine") as fault:
+        load_pretrained(nn.ModuleDict(parts))
+    assert "hubert.source=FOLDER and wav2vec2.source=FOLDER" in fault.value.remedy
+    assert [name for name, part in parts.items() if part.awaits_weights] == ["hubert", "wav2vec2"]
+
+
 def test_nothing_is_missing_where_the_folder_has_it(checkpoint):
     assert keep_random_weights(Double(str(checkpoint[0]))) == []
     assert Double("nowhere/at all", "random").missing_weights() == ""

@@ -90,6 +90,10 @@ def test_who_reads_alone_is_no_subject_of_what_needs_sound() -> None:
     with pytest.raises(ConfigError, match="cannot be exported") as fault:
         check_hears(reads, "runs/a", "exported")
     assert "runs/a" in fault.value.got
+    for student, reader in {"ecapa_fbank_bert": "student.encoder.branches.text.frontend", "ecapa_bert": "student.frontend"}.items():
+        with pytest.raises(ConfigError, match=f"reads transcripts cannot be exported(.|\n)*runs/a: {reader}.frontend=null"):
+            check_hears(compose("train", ["corpus=demo", f"student={student}"]), "runs/a", "exported")
     check_hears(compose("train", ["corpus=demo"]), "runs/a", "exported")
+    check_hears(compose("train", ["corpus=demo", "student=ecapa_late_fusion"]), "runs/a", "exported")
     check_hears(OmegaConf.create({"student": {"_target_": "my.Model"}}), "runs/a", "exported")
     check_hears(OmegaConf.create({}), "runs/a", "exported")

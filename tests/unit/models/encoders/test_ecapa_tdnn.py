@@ -94,6 +94,18 @@ def test_a_clip_alone_in_its_training_batch_is_heard_by_the_running_statistics(m
     assert not torch.equal(encoder.norm.running_var, before)
 
 
+def test_half_precision_is_near(make_features, give_running_statistics):
+    torch.manual_seed(0)
+    encoder = give_running_statistics(EcapaTdnn(7, **SMALL)).train()
+    features = make_features([30, 12, 9], 7)
+    expected = encoder.eval()(features).embedding
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder(features).embedding.float()
+        encoder.train()(features).embedding.float().square().sum().backward()
+    assert 0 < (found - expected).norm() / expected.norm() < 0.03
+    assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
+
+
 def test_a_clip_of_one_frame_has_a_finite_gradient(make_features):
     encoder = EcapaTdnn(7, **SMALL).train()
     encoder(make_features([1, 1, 8], 7)).embedding.square().sum().backward()
