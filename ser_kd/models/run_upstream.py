@@ -200,17 +200,22 @@ def load_upstreams(model: nn.Module, run: Path) -> None:
 
 @contextmanager
 def whole_model(model: nn.Module, inputs: ModelInput) -> Iterator[ModelInput]:
-    """Let a model run its upstreams, whatever weights they have, to be counted; gives the input without frames that were kept."""
+    """Let a model run its upstreams, to be counted; gives the input without frames that were kept.
+
+    Upstreams whose weights are at hand are loaded, for a reader's vocabulary comes with them; random weights do for the others.
+    """
     parts = list_upstreams(model)
-    before = [(part.is_kept, part.awaits_weights) for part in parts]
+    were_kept = [part.is_kept for part in parts]
     for part in parts:
-        part.is_kept = part.awaits_weights = False
+        part.awaits_weights = part.file is not None and (part.awaits_weights or part.is_kept)
+        part.is_kept = False
+        part.load_weights()
     names = {part.name for part in parts}
     try:
         yield replace(inputs, features={name: kept for name, kept in inputs.features.items() if name not in names})
     finally:
-        for part, (is_kept, awaits_weights) in zip(parts, before, strict=True):
-            part.is_kept, part.awaits_weights = is_kept, awaits_weights
+        for part, was_kept in zip(parts, were_kept, strict=True):
+            part.is_kept = was_kept
 
 
 class UpstreamExtractor:

@@ -48,6 +48,8 @@ NOT_SCIENCE_WITHIN = {
         "bert_width",
         "bert_vocabulary",
         "bert_learning_rate",
+        "ssl_encoder_learning_rate",
+        "ssl_learning_rate",
         "ecapa_channels",
         "ecapa_embedding_width",
         "ecapa_attention_width",

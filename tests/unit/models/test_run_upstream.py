@@ -151,7 +151,9 @@ def test_frames_are_kept_as_asked_and_the_network_is_loaded_when_it_is_needed(fi
 
 def test_a_reader_makes_a_frame_of_each_word_piece_and_brings_its_vocabulary(tmp_path: Path) -> None:
     def make_reader() -> RunUpstream:
-        return RunUpstream(name="words", model=Upstream(TextBert(weights="random", layers=1, width=64, vocabulary_size=100)), weights="hash")
+        return RunUpstream(
+            name="words", model=Upstream(TextBert(weights="random", layers=1, width=64, vocabulary_size=100)), weights="hash"
+        )
 
     trained = make_reader()
     encoder, heard = trained.model.encoder, ModelInput(torch.zeros(1, 10), torch.tensor([10]), ["so it is"])
