@@ -98,9 +98,7 @@ class TestEarlyFusion:
                 EarlyFusion({name: LogMel()})
 
     def test_its_state_makes_the_same_model_again(self, inputs):
-        model, other = (
-            SpeechModel(ECAPA, EarlyFusion({"a": make_ssl(seed), "b": make_ssl(seed + 1, "hubert")})).eval() for seed in (0, 7)
-        )
+        model, other = (SpeechModel(ECAPA, EarlyFusion({"a": make_ssl(seed), "b": make_ssl(seed + 1, "hubert")})).eval() for seed in (0, 7))
         assert not torch.equal(model(inputs).embedding, other(inputs).embedding)
         other.load_state_dict(model.state_dict())
         assert torch.equal(model(inputs).embedding, other(inputs).embedding)

@@ -65,7 +65,8 @@ def test_what_changes_no_science_changes_no_identity(section: str, key: str | No
         ("datamodule", "on_missing_text", "skip"),
         ("trainer", "max_epochs", 11),
         ("trainer", "precision", "bf16-mixed"),
-        ("batch_scope", None, ["process", 2]), ("learning_rates", None, {"encoder": 1e-5}),
+        ("batch_scope", None, ["process", 2]),
+        ("learning_rates", None, {"encoder": 1e-5}),
         ("noise", None, {"_target_": "x", "held_out": []}),
     ],
 )
