@@ -262,7 +262,8 @@ class DistillationModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """Make the optimizer over trainable parameters and its schedule by step."""
         groups = [group.to_optimizer() for group in self.group_parameters() if group.parameters]
-        optimizer = self.make_optimizer(groups or [p for p in self.parameters() if p.requires_grad])
+        alike = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = self.make_optimizer(groups if groups else alike)
         if self.learning_rate_schedule is None:
             return optimizer
         schedule = self.learning_rate_schedule

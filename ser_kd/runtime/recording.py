@@ -58,7 +58,13 @@ NOT_SCIENCE_WITHIN = {
 }
 
 
-UNUSED_KEYS = (("averaging", None), ("noise", None), ("batch_scope", "global"), ("learning_rates", None), ("learning_rates", {}))
+UNUSED_KEYS: Sequence[tuple[str, Any]] = (
+    ("averaging", None),
+    ("noise", None),
+    ("batch_scope", "global"),
+    ("learning_rates", None),
+    ("learning_rates", {}),
+)
 """Keys beside the nodes and the values at which they change nothing."""
 
 NEW_KEYS: Mapping[str, Mapping[str, Any]] = {

@@ -157,8 +157,8 @@ class EcapaTdnn(nn.Module):
 
     There convolutions mirror the end of the padded batch, so a clip's embedding depends on its neighbours' lengths. Here each clip is
     mirrored at its own last frame (``reflect_ends``), and means, attention and batch statistics know valid frames only: a clip gives
-    the same alone and in any batch, which for a clip alone is what SpeechBrain gives. In training, the last batch norm, whose statistics run
-    over clips, hears a clip that is alone in its batch by the running statistics.
+    the same alone and in any batch, which for a clip alone is what SpeechBrain gives. In training, the last batch norm, whose statistics
+    run over clips, hears a clip that is alone in its batch by the running statistics.
 
     Hidden states: 0 is what the first block hears, k the answer of block k; ``frames`` are the blocks' answers aggregated, 3 times as wide.
 
