@@ -20,7 +20,7 @@ from ser_kd.data.clip_features import ClipFeatures
 from ser_kd.data.collate import EvaluationClips, Padding, SpeechCollation, choose_evaluation_length
 from ser_kd.data.dataset import SpeechDataset, group_values
 from ser_kd.data.decoded_audio import DecodedAudio, bad_audio_error, decode_corpus
-from ser_kd.data.manifest import Corpus, Manifest
+from ser_kd.data.manifest import Corpus, Manifest, describe_left_out
 from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
 from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
 from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold, parse_group
@@ -189,6 +189,38 @@ class SpeechDataModule(lightning.LightningDataModule):
             missing = [name for name in clips if name in self._without_text]
             if missing:
                 raise missing_text_error(missing, len(clips))
+
+    def exchange_texts(self, transcripts: Transcripts, split: str) -> list[str]:
+        """Let the clips of the fold have other texts; who is in the fold was decided before and stays.
+
+        Words err at ``word_error_rate`` anew, by the words of the training clips' new texts.
+
+        Args:
+            transcripts: The other texts; where they say ``skip``, clips of the split that lack one are left out.
+            split: The split that is judged.
+
+        Returns:
+            What a reader must know of them.
+
+        Raises:
+            DataError: If the file cannot be used, or leaves no clip in the split.
+        """
+        notes = [*transcripts.apply(replace(self.manifest, notes=())).notes]
+        clips = {name: transcripts.replace_texts(self.fold.split(name)) for name in SPLITS}
+        if transcripts.on_missing == "skip":
+            left_out = {u.id: "no transcript" for u in clips[split] if not has_text(u)}
+            if left_out and len(left_out) == len(clips[split]):
+                raise missing_text_error(list(left_out), len(clips[split]))
+            clips[split] = tuple(u for u in clips[split] if u.id not in left_out)
+            notes += [describe_left_out(left_out)] if left_out else []
+        fold = replace(self.fold, train=clips["train"], validation_set=clips["validation"], test=clips["test"])
+        self.transcripts = transcripts
+        self._without_text = frozenset(u.id for found in clips.values() for u in found if not has_text(u))
+        if self.word_error_rate:
+            fold, heard = add_word_errors(fold, self.word_error_rate, self.seed)
+            notes.append(heard)
+        self._fold = fold
+        return notes
 
     def refit(self) -> None:
         """Train on training and validation clips from now on; there is no validation any more."""
