@@ -135,7 +135,7 @@ class _Planner:
         experiment = self.chosen.get(run.experiment, ChosenExperiment(run.experiment))
         if _name_job(experiment, run.fold.fold, run.seed, run.withhold) not in self.jobs and run.experiment not in self.chosen:
             try:
-                find_teacher_run(self.runs_root, run.experiment, run.fold, run.seed, "", exact_seed=run.exact_seed)
+                find_teacher_run(self.runs_root, run.experiment, run.fold, run.seed, exact_seed=run.exact_seed)
             except ConfigError as fault:
                 if not fault.problem.startswith("No finished run"):
                     raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from ser_kd.runtime.process_group import count_processes, first_on_each_machine
 from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import identify
 from ser_kd.runtime.tracking import choose_mode
+from ser_kd.tasks.missing_teachers import advise_training
 from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_noise
 from ser_kd.tasks.prepared_clips import add_teacher_features, check_heard, extract_features
 from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
@@ -222,8 +223,8 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     noise = None if config.get("noise") is None else prepare_training_noise(config.noise, data)
     teacher = asked = None
     if spec is not None:
-        corpus_words = _list_corpus_words(config, command)
-        teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words, not config.dry_run)
+        advise = partial(advise_training, config=config, command=command, runs_root=runs_root)
+        teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, not config.dry_run, advise)
         for line in describe_published(teacher.members):
             console.note(line)
         for text in list_warnings(teacher.members):
@@ -253,15 +254,6 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     identity = identify(plain, data.fold.fingerprint, identify_teacher(teacher) if teacher else None, caches_frames)
     folder = run_folder(runs_root, experiment, identity, config.fold, config.seed)
     return TrainingRun(config, experiment, command, data, teacher, identity, folder, noise=noise, asked=asked, switches=switches)
-
-
-def _list_corpus_words(config: DictConfig, command: str) -> list[str]:
-    """List the words that let another training meet the same corpus, protocol and scale."""
-    groups = ("corpus", "protocol", "scale")
-    chosen = [word for word in shlex.split(command) if word.partition("=")[0].partition(".")[0] in groups]
-    places = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
-    told = {word.partition("=")[0] for word in chosen}
-    return [*chosen, *(word for word in places if word.partition("=")[0] not in told)]
 
 
 def _check_monitor(monitor: str, module: DistillationModule, fold: ProtocolFold) -> None:

@@ -59,6 +59,10 @@ def test_a_name_that_never_was_is_told() -> None:
     with pytest.raises(ConfigError, match=r"(?s)'words' listens to a teacher that is not there.*combined, linguistics, prosodic") as fault:
         check_members_exist(make(alpha=0.0), ["linguistics", "prosodic"])
     assert "did you mean 'linguistics'?" in fault.value.remedy
+    with pytest.raises(ConfigError) as fault:
+        check_members_exist(make(), ["teacher"])  # a single one, beside whom no member can be named
+    named = ",".join(f"{name}:{{experiment:NAME}}" for name in MEMBERS)
+    assert f"teacher=ensemble 'teacher.members={{{named}}}' without teacher.experiment" in fault.value.remedy
 
 
 def test_members_are_weighed_by_their_shares() -> None:
