@@ -26,6 +26,7 @@ from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
 from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold, parse_group
 from ser_kd.data.resumable_loader import ResumableLoader
 from ser_kd.data.sampling import Balance, KeyedBatchSampler, check_shares
+from ser_kd.data.silent_clips import OnSilence, check_on_silence, describe_empty, find_empty
 from ser_kd.data.transcripts import OnMissingText, Transcripts, add_word_errors, check_word_error_rate, has_text, missing_text_error
 from ser_kd.data.unlabelled_clips import UnlabelledClips
 
@@ -65,6 +66,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         transcripts: CSV file with the columns ``id`` and ``text`` whose texts take the place of the corpus' own (see ``Transcripts``).
         on_missing_text: What becomes of clips without a text, see ``Transcripts``.
         word_error_rate: Share of the words of all texts that are made wrong, as a recogniser would (see ``add_word_errors``).
+        on_unlabelled_silence: What becomes of clips of audio without any labels (``unlabelled_root``, a corpus that ``is_unlabelled``)
+            that are silent or shorter than 0.1 s: ``skip`` leaves them out, ``error`` refuses them, ``keep`` trains on them. Clips with
+            labels stay: whoever annotated them heard something.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         transcripts: str | Path | None = None,
         on_missing_text: OnMissingText = "error",
         word_error_rate: float = 0.0,
+        on_unlabelled_silence: OnSilence = "skip",
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -123,6 +128,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         self.transcripts = Transcripts(transcripts, on_missing_text)
         check_word_error_rate(word_error_rate)
         self.word_error_rate = word_error_rate
+        check_on_silence(on_unlabelled_silence)
+        self.on_unlabelled_silence = on_unlabelled_silence
         self._without_text: frozenset[str] = frozenset()
         self._fold: ProtocolFold | None = None
         self._manifest: Manifest | None = None
@@ -378,8 +385,11 @@ class SpeechDataModule(lightning.LightningDataModule):
             audio = decode_corpus(manifest.utterances, self.sample_rate_hz, self.cache_dir, self.progress)
             if audio.faults and self.on_bad_audio == "error":
                 raise bad_audio_error(audio.faults, len(manifest.utterances))
+            manifest = manifest.without(audio.faults)
+            if getattr(self.corpus, "is_unlabelled", False):
+                manifest, audio = self._leave_out_silence(manifest, manifest.utterances, audio)
             others = () if self._unlabelled is None else self._unlabelled.utterances
-            self._manifest = self.transcripts.apply(manifest.without(audio.faults), others)
+            self._manifest = self.transcripts.apply(manifest, others)
             self._audio = audio
             if self._unlabelled is not None:
                 self._add_unlabelled_audio(self._unlabelled, self._manifest, audio)
@@ -387,5 +397,11 @@ class SpeechDataModule(lightning.LightningDataModule):
 
     def _add_unlabelled_audio(self, unlabelled: UnlabelledClips, manifest: Manifest, audio: DecodedAudio) -> None:
         extra = decode_corpus(unlabelled.utterances, self.sample_rate_hz, self.cache_dir, self.progress)
+        manifest, extra = self._leave_out_silence(manifest, unlabelled.utterances, extra)
         self._manifest = unlabelled.tell(manifest, extra)
         self._audio = audio.join(extra)
+
+    def _leave_out_silence(self, manifest: Manifest, clips: Sequence[Utterance], audio: DecodedAudio) -> tuple[Manifest, DecodedAudio]:
+        empty = find_empty(clips, audio)
+        manifest = replace(manifest, notes=(*manifest.notes, *describe_empty(empty, self.on_unlabelled_silence)))
+        return (manifest, audio) if self.on_unlabelled_silence == "keep" else (manifest.without(empty), audio.without(empty))
