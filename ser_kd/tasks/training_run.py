@@ -21,7 +21,7 @@ from ser_kd.data.sampling import check_shares
 from ser_kd.distill.cache_spec import CacheSpec
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.embedding_requests import connect_embeddings
-from ser_kd.distill.heard_members import check_members_exist
+from ser_kd.distill.heard_members import check_members_exist, check_weights_heard
 from ser_kd.distill.layer_requests import connect_layers
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.objective_checks import check_batch_size, check_without_labels
@@ -200,7 +200,10 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     objective: Objective = build(config.objective)
     if spec is not None:
         check_members_exist(objective, spec.member_names)
+        check_weights_heard(objective, spec)
         check_published(spec, config.datamodule.sample_rate_hz, needs_weights=not config.dry_run)
+    if objective.weigh_members and (spec is None or spec.weights == "uniform"):
+        console.warn("objective.weigh_members=true changes nothing: teacher.weights=uniform gives all members the same share")
     _check_averaging(config)
     check_shares(config.datamodule.batch_size, count_processes())
     build(config.get("noise"))
