@@ -233,7 +233,8 @@ def _check_same_named(folder: Path, run: RunRecord, corpus: Corpus) -> list[str]
             "The run was trained or selected on speakers of these clips.",
             expected=f"a part of MSP-Podcast whose speakers {run.experiment} has not heard",
             got=f"speakers {shown} of {corpus.name}",
-            remedy="judge it on another part (corpus.part=test2), or train on the release whose part this is",
+            remedy="judge it on a part whose speakers it has not heard (corpus.part=test2); where a part of another release has these "
+            "speakers, train on that release",
         )
     return [f"speakers called as in training: {shown}; if they are the same people, the result is too good"] if shared else []
 

@@ -31,7 +31,8 @@ _ORDER = ("EmoAct", "EmoVal", "EmoDom")
 def write_submission(
     folder: Path, corpus: MspPodcast, checkpoint: str, wanted: str | None, cache_dir: str, texts: Mapping[Any, Any] | None = None
 ) -> tuple[Path, int, Mapping[str, str]]:
-    """Answer about every turn of Test3 and write ``evaluations/msp_podcast_test3_submission.csv`` beside the run.
+    """Answer about every turn of Test3 and write ``evaluations/msp_podcast_test3_submission.csv`` beside the run, or
+    ``…_submission_dimensions.csv`` and ``…_submission_classes.csv`` where one of the two is wanted.
 
     Columns: ``FileName``; ``EmoAct``, ``EmoVal`` and ``EmoDom`` on 1 to 7, cut off there, where the run learned dimensions; ``EmoClass``
     with the corpus' letters where it learned classes.
@@ -69,8 +70,8 @@ def write_submission(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     beyond = dict.fromkeys(DIMENSIONS, 0) if any(name in columns for name in _ORDER) else {}
-    suffix = "_last" if checkpoint == "last" else ""
-    place = folder / "evaluations" / f"{corpus.name}_submission{suffix}.csv"
+    choices = [corpus.name, "submission", wanted, "last" if checkpoint == "last" else None]
+    place = folder / "evaluations" / f"{'_'.join(choice for choice in choices if choice)}.csv"  # no choice overwrites another
     with replace_file(place) as part, part.open("w", newline="", encoding="utf-8") as file, torch.inference_mode():
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["FileName", *columns])
