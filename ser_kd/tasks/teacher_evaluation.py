@@ -69,9 +69,10 @@ def evaluate_teacher(config: DictConfig, command: str) -> tuple[CrossCorpusRecor
     if any(getattr(model, "reads_text", False) for model in models):
         data.check_texts(["test"])
     add_teacher_features(data, teacher.members)
-    extract_features(data)
-    for line in describe_published(teacher.members):
+    licences = describe_published(teacher.members)
+    for line in licences:
         console.note(line)
+    extract_features(data, told=licences)
     results, rows = _judge(teacher, data)
     identity = identify_teacher(teacher)
     record = CrossCorpusRecord(

@@ -225,10 +225,12 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     runs_root = Path(config.paths.runs)
     noise = None if config.get("noise") is None else prepare_training_noise(config.noise, data)
     teacher = asked = None
+    licences: list[str] = []
     if spec is not None:
         advise = partial(advise_training, config=config, command=command, runs_root=runs_root)
         teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, not config.dry_run, advise)
-        for line in describe_published(teacher.members):
+        licences = describe_published(teacher.members)
+        for line in licences:
             console.note(line)
         for text in list_warnings(teacher.members):
             console.warn(text)
@@ -247,7 +249,7 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     for line in switches:
         console.note(line)
     with first_on_each_machine():
-        extract_features(data)
+        extract_features(data, told=licences)
     if config.monitor is None:
         config.monitor = choose_monitor(data.fold)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
