@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from ser_kd.contracts.errors import ConfigError
@@ -133,7 +132,7 @@ def _write(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(_write, value)) + "]"
     if isinstance(value, str):
-        is_plain = _PLAIN.fullmatch(value) and yaml.safe_load(value) == value  # "1.11" would be read as a number
+        is_plain = _PLAIN.fullmatch(value) and OmegaConf.from_dotlist([f"value={value}"]).value == value  # "1.11" would be read as a number
         return value if is_plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
