@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 
+class UndefinedMetricWarning(UserWarning):
+    """Metrics are NaN for a reason that lies in the clips, such as a class without one."""
+
+
 class SerKdError(Exception):
     """A fault in what the user gave us; the command line prints it without a traceback and exits with 2.
 

@@ -20,12 +20,13 @@ from ser_kd.data.clip_features import ClipFeatures
 from ser_kd.data.collate import EvaluationClips, Padding, SpeechCollation, choose_evaluation_length
 from ser_kd.data.dataset import SpeechDataset, group_values
 from ser_kd.data.decoded_audio import DecodedAudio, bad_audio_error, decode_corpus
-from ser_kd.data.manifest import Corpus, Manifest
+from ser_kd.data.manifest import Corpus, Manifest, describe_left_out
 from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
 from ser_kd.data.protocols.leakage import LeakageAudit, audit_fold
 from ser_kd.data.protocols.protocol_fold import SPLITS, ProtocolFold, parse_group
 from ser_kd.data.resumable_loader import ResumableLoader
 from ser_kd.data.sampling import Balance, KeyedBatchSampler, check_shares
+from ser_kd.data.silent_clips import OnSilence, check_on_silence, describe_empty, find_empty
 from ser_kd.data.transcripts import OnMissingText, Transcripts, add_word_errors, check_word_error_rate, has_text, missing_text_error
 from ser_kd.data.unlabelled_clips import UnlabelledClips
 
@@ -65,6 +66,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         transcripts: CSV file with the columns ``id`` and ``text`` whose texts take the place of the corpus' own (see ``Transcripts``).
         on_missing_text: What becomes of clips without a text, see ``Transcripts``.
         word_error_rate: Share of the words of all texts that are made wrong, as a recogniser would (see ``add_word_errors``).
+        on_unlabelled_silence: What becomes of clips of audio without any labels (``unlabelled_root``, a corpus that ``is_unlabelled``)
+            that are silent or shorter than 0.1 s: ``skip`` leaves them out, ``error`` refuses them, ``keep`` trains on them. Clips with
+            labels stay: whoever annotated them heard something.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         transcripts: str | Path | None = None,
         on_missing_text: OnMissingText = "error",
         word_error_rate: float = 0.0,
+        on_unlabelled_silence: OnSilence = "skip",
     ) -> None:
         super().__init__()
         self.corpus = corpus
@@ -123,6 +128,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         self.transcripts = Transcripts(transcripts, on_missing_text)
         check_word_error_rate(word_error_rate)
         self.word_error_rate = word_error_rate
+        check_on_silence(on_unlabelled_silence)
+        self.on_unlabelled_silence = on_unlabelled_silence
         self._without_text: frozenset[str] = frozenset()
         self._fold: ProtocolFold | None = None
         self._manifest: Manifest | None = None
@@ -189,6 +196,38 @@ class SpeechDataModule(lightning.LightningDataModule):
             missing = [name for name in clips if name in self._without_text]
             if missing:
                 raise missing_text_error(missing, len(clips))
+
+    def exchange_texts(self, transcripts: Transcripts, split: str) -> list[str]:
+        """Let the clips of the fold have other texts; who is in the fold was decided before and stays.
+
+        Words err at ``word_error_rate`` anew, by the words of the training clips' new texts.
+
+        Args:
+            transcripts: The other texts; where they say ``skip``, clips of the split that lack one are left out.
+            split: The split that is judged.
+
+        Returns:
+            What a reader must know of them.
+
+        Raises:
+            DataError: If the file cannot be used, or leaves no clip in the split.
+        """
+        notes = [*transcripts.apply(replace(self.manifest, notes=())).notes]
+        clips = {name: transcripts.replace_texts(self.fold.split(name)) for name in SPLITS}
+        if transcripts.on_missing == "skip":
+            left_out = {u.id: "no transcript" for u in clips[split] if not has_text(u)}
+            if left_out and len(left_out) == len(clips[split]):
+                raise missing_text_error(list(left_out), len(clips[split]))
+            clips[split] = tuple(u for u in clips[split] if u.id not in left_out)
+            notes += [describe_left_out(left_out)] if left_out else []
+        fold = replace(self.fold, train=clips["train"], validation_set=clips["validation"], test=clips["test"])
+        self.transcripts = transcripts
+        self._without_text = frozenset(u.id for found in clips.values() for u in found if not has_text(u))
+        if self.word_error_rate:
+            fold, heard = add_word_errors(fold, self.word_error_rate, self.seed)
+            notes.append(heard)
+        self._fold = fold
+        return notes
 
     def refit(self) -> None:
         """Train on training and validation clips from now on; there is no validation any more."""
@@ -346,8 +385,11 @@ class SpeechDataModule(lightning.LightningDataModule):
             audio = decode_corpus(manifest.utterances, self.sample_rate_hz, self.cache_dir, self.progress)
             if audio.faults and self.on_bad_audio == "error":
                 raise bad_audio_error(audio.faults, len(manifest.utterances))
+            manifest = manifest.without(audio.faults)
+            if getattr(self.corpus, "is_unlabelled", False):
+                manifest, audio = self._leave_out_silence(manifest, manifest.utterances, audio)
             others = () if self._unlabelled is None else self._unlabelled.utterances
-            self._manifest = self.transcripts.apply(manifest.without(audio.faults), others)
+            self._manifest = self.transcripts.apply(manifest, others)
             self._audio = audio
             if self._unlabelled is not None:
                 self._add_unlabelled_audio(self._unlabelled, self._manifest, audio)
@@ -355,5 +397,11 @@ class SpeechDataModule(lightning.LightningDataModule):
 
     def _add_unlabelled_audio(self, unlabelled: UnlabelledClips, manifest: Manifest, audio: DecodedAudio) -> None:
         extra = decode_corpus(unlabelled.utterances, self.sample_rate_hz, self.cache_dir, self.progress)
+        manifest, extra = self._leave_out_silence(manifest, unlabelled.utterances, extra)
         self._manifest = unlabelled.tell(manifest, extra)
         self._audio = audio.join(extra)
+
+    def _leave_out_silence(self, manifest: Manifest, clips: Sequence[Utterance], audio: DecodedAudio) -> tuple[Manifest, DecodedAudio]:
+        empty = find_empty(clips, audio)
+        manifest = replace(manifest, notes=(*manifest.notes, *describe_empty(empty, self.on_unlabelled_silence)))
+        return (manifest, audio) if self.on_unlabelled_silence == "keep" else (manifest.without(empty), audio.without(empty))

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +46,11 @@ class DecodedAudio:
         """Give audio that holds the clips of another file too, each where it lies; their ids must differ from those here."""
         hashes = {**self.audio_hashes, **other.audio_hashes}
         return replace(self, audio_hashes=hashes, faults={**self.faults, **other.faults}, beside=(*self.beside, other))
+
+    def without(self, ids: Collection[str]) -> DecodedAudio:
+        """Give the audio of all clips but some."""
+        offsets = {name: entry for name, entry in self.offsets.items() if name not in ids}
+        return replace(self, offsets=offsets, audio_hashes={name: self.audio_hashes[name] for name in offsets})
 
     def read(self, utterance_id: str) -> np.ndarray:
         """Give a clip's samples.

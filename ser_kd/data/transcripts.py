@@ -43,7 +43,7 @@ class Transcripts:
                 "Unknown way to treat clips without a text.",
                 expected=", ".join(get_args(OnMissingText)),
                 got=str(on_missing),
-                remedy="set datamodule.on_missing_text to one of them",
+                remedy="set on_missing_text to one of them",
             )
         self.path = None if path is None else Path(path).expanduser()
         self.on_missing = on_missing
@@ -117,7 +117,7 @@ def missing_text_error(missing: Sequence[str], clips: int) -> DataError:
         expected="a text with at least one word for each clip",
         got=f"missing or blank: {_name_some(missing)}",
         remedy="give them (datamodule.transcripts=FILE with the columns id and text), or set datamodule.on_missing_text=skip, which leaves "
-        "these clips out, or =blank, which reads them as texts of no words",
+        "these clips out, or =blank, which reads them as texts of no words (of ser-kd evaluate: transcripts and on_missing_text)",
     )
 
 
@@ -198,7 +198,7 @@ def _unusable(problem: str, got: str) -> DataError:
         problem,
         expected="a CSV file in UTF-8 with the columns id and text, one line for each clip",
         got=got,
-        remedy="correct datamodule.transcripts, or leave it out for the corpus' own texts",
+        remedy="correct transcripts=…, or leave it out for the corpus' own texts",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.suggestions import suggest
 from ser_kd.distill.objective import COMBINED, Objective, heard_by
+from ser_kd.distill.teacher_spec import SINGLE, TeacherSpec
 
 
 def list_heard_members(objective: Objective, members: Sequence[str]) -> list[str]:
@@ -36,10 +37,41 @@ def check_members_exist(objective: Objective, members: Collection[str]) -> None:
             continue
         place = f"objective.terms.{term}"
         near = suggest(heard, [COMBINED, *members])
+        name = f"name that member (+teacher.members.{heard}.experiment=NAME)"
+        if set(members) == {SINGLE}:  # members cannot stand beside it
+            wanted = dict.fromkeys(one for loss in objective.losses.values() if (one := heard_by(loss)) not in (None, COMBINED, SINGLE))
+            named = ",".join(f"{one}:{{experiment:NAME}}" for one in wanted)
+            name = (
+                f"name members in the place of the single teacher (teacher=ensemble 'teacher.members={{{named}}}' "
+                "without teacher.experiment and teacher.run)"
+            )
         raise ConfigError(
             f"The term '{term}' listens to a teacher that is not there.",
             expected=", ".join([COMBINED, *members]),
             got=f"{place}.loss.teacher={heard}",
-            remedy=f"{near + ' Else ' if near else ''}name that member (+teacher.members.{heard}.experiment=NAME), "
-            f"correct {place}.loss.teacher, or set {place}=null",
+            remedy=f"{near + ' Else ' if near else ''}{name}, correct {place}.loss.teacher, or set {place}=null",
         )
+
+
+def check_weights_heard(objective: Objective, spec: TeacherSpec) -> None:
+    """Check that weights of members weigh something that is learned from.
+
+    Weights belong to the combined answer. Terms that listen to members by name do not hear it, unless ``weigh_members`` hands the shares
+    on to them.
+
+    Args:
+        objective: Its terms.
+        spec: Who teaches.
+
+    Raises:
+        ConfigError: If weights are chosen and no term would learn otherwise without them.
+    """
+    heard = {heard_by(objective.losses[name]) for name in objective.terms_needing_teacher()}
+    if spec.weights == "uniform" or len(spec.member_names) < 2 or not heard or COMBINED in heard or objective.weigh_members:
+        return
+    raise ConfigError(
+        "The members are weighed, and no term hears of it.",
+        expected="objective.weigh_members=true, or a term that listens to all members at once (loss.teacher=combined)",
+        got=f"teacher.weights={spec.weights}, and terms that listen to {', '.join(sorted(str(name) for name in heard))} alone",
+        remedy="set objective.weigh_members=true, which multiplies each member's terms by its share, or teacher.weights=uniform",
+    )

@@ -37,6 +37,9 @@ class MemberSource(TypedDict, total=False):
     conv_width: int | None
 
 
+SINGLE = "teacher"
+"""What a single teacher is called."""
+
 _OF_RUNS = ("seed",)
 _OF_PUBLISHED = ("layout", "seen", "licence", "weights", "dimensions", "settings", "layers", "width", "conv_width")
 
@@ -92,7 +95,7 @@ class TeacherSpec:
         """Member name -> where it comes from, of those that are not dropped; a single teacher is called ``teacher``."""
         if self.members:
             return {name: source for name, source in self.members.items() if source is not None}
-        return {"teacher": {"experiment": self.experiment, "run": self.run}}
+        return {SINGLE: {"experiment": self.experiment, "run": self.run}}
 
     @property
     def dropped(self) -> list[str]:

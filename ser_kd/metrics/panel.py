@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from ser_kd.contracts.batch import SpeechBatch
 from ser_kd.contracts.emotions import DIMENSIONS
-from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.errors import ConfigError, DataError, UndefinedMetricWarning
 from ser_kd.contracts.outputs import Outputs
 from ser_kd.metrics.agreement import TeacherAgreement
 from ser_kd.metrics.calibration import CalibrationError
@@ -148,7 +148,7 @@ class MetricPanel(nn.Module):
 
     Call ``update`` for each batch, ``compute`` once at the end (in every process), ``reset`` before the next pass. Clips
     without a class (-1) are skipped by all class metrics; agreement with the teacher counts every clip. What is undefined is
-    NaN with a reason, and told in one warning when it first happens.
+    NaN with a reason, and told in one ``UndefinedMetricWarning`` when it first happens.
 
     Args:
         classes: Class names in logit order; empty where only dimensions are judged.
@@ -213,7 +213,7 @@ class MetricPanel(nn.Module):
             self._told.update(news)
             listed = "; ".join(f"{name}: {reason}" for name, reason in news.items())
             rule = ", and a class without a clip is left out of UA" if self.class_metrics is not None else ""
-            warnings.warn(f"Undefined metrics are NaN{rule} ({listed}).", UserWarning, stacklevel=2)
+            warnings.warn(f"Undefined metrics are NaN{rule} ({listed}).", UndefinedMetricWarning, stacklevel=2)
         return result
 
     def list_names(self, has_teacher: bool = False) -> list[str]:

@@ -23,6 +23,9 @@ METRIC_NAMES = {
     },
 }
 
+LOWER_IS_BETTER = frozenset(f"rmse_{name}" for name in DIMENSIONS)
+"""Errors: a difference below 0 speaks for the candidate."""
+
 _CHANCE_OF_ERROR = 0.05
 
 
@@ -48,7 +51,9 @@ def tell_comparison(item: Comparison, names: tuple[str, str]) -> tuple[str, str]
     if item.p_value >= _CHANCE_OF_ERROR:
         headline = f"Whether {candidate} is better than {reference} stays open: {figures}."
     else:
-        headline = f"{candidate} is {'better' if told.value > 0 else 'worse'} than {reference}: {figures}."
+        headline = (
+            f"{candidate} is {'better' if (told.value > 0) != (item.metric in LOWER_IS_BETTER) else 'worse'} than {reference}: {figures}."
+        )
     detail = f"Difference {format_points(told.value)} points, 95 % interval {format_points(told.low)} to {format_points(told.high)}."
     if test.smallest_p >= _CHANCE_OF_ERROR:
         voices = _count(test.movable, "speaker")
@@ -63,7 +68,7 @@ def metric_table(item: Comparison, names: tuple[str, str]) -> Table:
     columns += [Column("difference, points", "right"), Column("95 % interval", "right")]
     rows = []
     for metric in item.differences:
-        called = METRIC_NAMES[metric]
+        called = f"{METRIC_NAMES[metric]} (lower is better)" if metric in LOWER_IS_BETTER else METRIC_NAMES[metric]
         estimates = [row.estimate(metric) for row in (item.reference, item.candidate)]
         told = item.differences[metric]
         cells = [called, *(format_estimate(estimate, brief=True) for estimate in estimates), *map(format_interval, estimates)]
@@ -71,6 +76,8 @@ def metric_table(item: Comparison, names: tuple[str, str]) -> Table:
     clips = f"{_count(item.clips, 'clip')} of {_count(item.speakers, 'speaker')}"
     identities = f"identities {item.candidate.identity[:6]}, {item.reference.identity[:6]}"
     notes = [f"Runs: {describe_runs(item)}; {clips}. Difference: {names[1]} − {names[0]} ({identities})."]
+    if LOWER_IS_BETTER & set(item.differences):
+        notes.append(f"RMSE is an error: a difference below 0 speaks for {names[1]}. Of all other metrics one above 0 does.")
     if len(item.runs) > 1:
         notes.append("± standard deviation over runs (n − 1). Pooled: the clips of all folds as one test set, averaged over seeds.")
     notes.append(_explain_interval(item.differences[item.metric], bool(item.mcnemar)))

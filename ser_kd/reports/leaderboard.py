@@ -152,8 +152,8 @@ def _explain(board: ProtocolBoard, names: Sequence[str]) -> list[str]:
         notes.append(f"Chance: UA 1/{len(board.protocol.classes)}{wa}. UA leaves out a class without a test clip.")
     if board.protocol.learns_dimensions:
         notes.append(
-            "CCC, Pearson's r and RMSE (scale 0 to 1) over the whole split, divided by n; mean CCC of the dimensions that have one; one "
-            "constant answer has a CCC of 0."
+            "CCC, Pearson's r and RMSE (scale 0 to 1, lower is better) over the whole split, divided by n; mean CCC of the dimensions that "
+            "have one; one constant answer has a CCC of 0."
         )
     agreement = "clips on which a student answers as its teacher" if board.main_metric == "ua" else "mean CCC of a student with its teacher"
     notes.append(f"Trainable parameters, and all of them with running statistics; agreement: {agreement}.")

@@ -90,6 +90,19 @@ def compose(
     return full
 
 
+def list_choices(task: str, words: Sequence[str]) -> dict[str, str]:
+    """Give the option that is chosen in each group, by words, by an experiment or by the root file.
+
+    Args:
+        task: Name of the root file in the configuration folder.
+        words: ``key=value`` words that ``compose`` takes.
+    """
+    catalog = Catalog(find_conf_dir(), find_experiment_roots())
+    overrides = parse_words(words, catalog)
+    _, choices = _compose_with_hydra(task, [_hydra_word(override, catalog) for override in overrides], catalog)
+    return {group: str(choice) for group, choice in choices.items()}
+
+
 def _compose_with_hydra(
     task: str, words: Sequence[str], catalog: Catalog, *, experiment_values: bool = True
 ) -> tuple[DictConfig, dict[str, Any]]:

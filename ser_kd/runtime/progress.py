@@ -14,6 +14,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
+from ser_kd.contracts.errors import UndefinedMetricWarning
+from ser_kd.runtime import console
+
 
 class EpochLines(Callback):
     """Prints one line per epoch: losses, validation metrics, seconds; for log files and pipes.
@@ -60,6 +63,10 @@ class StopWhere(Callback):
 _SHOWN = ("validation/ua", "validation/wa", "validation/teacher_agreement", "validation/ccc_mean", "validation/teacher_agreement_ccc_mean")
 
 
+_told: set[str] = set()
+"""Warnings of undefined metrics that this run has shown."""
+
+
 def progress_callbacks(epochs: int) -> list[Callback]:
     """Choose how progress is shown here.
 
@@ -82,6 +89,7 @@ def quieten_libraries(wandb_mode: str) -> None:
     Args:
         wandb_mode: W&B's greeting is shown only where it names an address (``online``).
     """
+    _tell_undefined_metrics()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
@@ -92,3 +100,21 @@ def quieten_libraries(wandb_mode: str) -> None:
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # a run need not go to the cluster
     if wandb_mode != "online":
         os.environ.setdefault("WANDB_SILENT", "true")
+
+
+def _tell_undefined_metrics() -> None:
+    """Let warnings of undefined metrics be lines for a reader, each once, and not a place in the code; all others stay as they are."""
+    _told.clear()
+    show = warnings.showwarning
+    if getattr(show, "tells_undefined_metrics", False):
+        return
+
+    def tell(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if not issubclass(category, UndefinedMetricWarning):
+            show(message, category, *place, **options)
+        elif str(message) not in _told:  # validation and test are judged by panels of their own
+            _told.add(str(message))
+            console.warn(str(message))
+
+    tell.tells_undefined_metrics = True  # type: ignore[attr-defined]
+    warnings.showwarning = tell

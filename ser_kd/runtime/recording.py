@@ -75,6 +75,7 @@ NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
         "transcripts": None,
         "on_missing_text": "error",
         "word_error_rate": 0.0,
+        "on_unlabelled_silence": "skip",
     },
     "protocol": {"targets": "classes"},
 }

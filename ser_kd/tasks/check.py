@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from ser_kd.runtime import console
@@ -62,9 +63,7 @@ def run(arguments: list[str]) -> int:
         )
         for name in SPLITS if fold.learns_dimensions else ():
             console.show(f"  {name}: {fold.describe_counts(name)}")
-        for text in fold.warnings if fold.learns_dimensions else ():
-            console.warn(f"fold {fold.fold}: {text}")
-    for text in (*(() if first.learns_dimensions else first.warnings), *manifest.notes):
+    for text in (*_join_warnings(folds), *manifest.notes):
         console.warn(text)
     twins = {pair for audit in audits for pair in audit.identical_within}
     for pair in sorted(twins):
@@ -83,6 +82,15 @@ def run(arguments: list[str]) -> int:
     if config.noise is not None:
         _check_noise(config.noise, data)
     return 0
+
+
+def _join_warnings(folds: Sequence[Any]) -> list[str]:
+    """List the warnings of all folds, each once with the folds it is of, where it is not of all."""
+    found: dict[str, list[int]] = {}
+    for fold in folds:
+        for text in fold.warnings:
+            found.setdefault(text, []).append(fold.fold)
+    return [text if len(where) == len(folds) else f"fold {', '.join(map(str, where))}: {text}" for text, where in found.items()]
 
 
 def _check_noise(node: Any, data: Any) -> None:

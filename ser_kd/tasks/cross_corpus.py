@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from ser_kd.runtime.recording import now, write_evaluation
 from ser_kd.tasks.finished_runs import OWN_CLIPS_ONLY, judge_clips, load_student
 from ser_kd.tasks.heard_audio import check_run_unheard
 from ser_kd.tasks.prepared_clips import prepare_clips
+from ser_kd.tasks.text_readers import check_reads
 
 
 def is_own_corpus(record: RunRecord, run_config: DictConfig, corpus: Corpus) -> bool:
@@ -50,8 +52,9 @@ def is_own_corpus(record: RunRecord, run_config: DictConfig, corpus: Corpus) -> 
 
 
 def judge_other_corpus(
-    folder: Path, corpus: Corpus, *, checkpoint: str, restrict: bool, label_set: str | None, command: str, cache_dir: str
-) -> tuple[CrossCorpusRecord, Path]:
+    folder: Path, corpus: Corpus, *, checkpoint: str, restrict: bool, label_set: str | None, command: str, cache_dir: str,
+    texts: Mapping[Any, Any] | None = None,
+) -> tuple[CrossCorpusRecord, Path]:  # fmt: skip
     """Judge a finished run's checkpoint on every clip of another corpus whose label it knows, and write the result beside the run.
 
     Arousal, dominance and valence meet by name, each corpus' scale mapped onto [0, 1]. A run of classes and dimensions is judged by both
@@ -66,22 +69,25 @@ def judge_other_corpus(
         label_set: Label set of the corpus whose merges and drops come first; None takes its only one, or its labels as they are.
         command: Command line that makes the evaluation again.
         cache_dir: Folder for decoded audio.
+        texts: ``transcripts`` and ``on_missing_text`` of the data module, as far as they are given; else the corpus' own texts are read.
 
     Returns:
         The evaluation's record and the file it was written to.
 
     Raises:
-        ConfigError: If the label set is unknown, or a restricted model would have fewer than two classes left.
+        ConfigError: If the label set is unknown, a restricted model would have fewer than two classes left, or texts are given and the
+            model reads none.
         DataError: If the run or the corpus cannot be used, or they have nothing in common.
         LeakageError: If the corpus holds clips or audio that the run was trained or selected with, or speakers of them where names mean
             people.
     """
     model, run, config = load_student(folder, checkpoint)
+    check_reads([model], texts or {}, str(folder))
     question = _choose_question(run, config, corpus, label_set, restrict)
     classes, remarks = question.classes, question.remarks
     remarks += _check_same_named(folder, run, corpus)
     data: SpeechDataModule = build(
-        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, **OWN_CLIPS_ONLY}),
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, **OWN_CLIPS_ONLY, **(texts or {})}),
         corpus=question.corpus,
         protocol=AllClips(targets=question.targets),
         fold=0,
@@ -102,7 +108,7 @@ def judge_other_corpus(
     result = module.results["test"]
     relabelled = question.corpus if isinstance(question.corpus, RelabelledCorpus) else None
     record = CrossCorpusRecord(
-        name=_name_evaluation(corpus, checkpoint, restrict, label_set),
+        name=_name_evaluation(corpus, checkpoint, restrict, label_set, texts or {}),
         experiment=run.experiment,
         identity=run.identity,
         fold=run.protocol.fold,
@@ -230,7 +236,8 @@ def _check_same_named(folder: Path, run: RunRecord, corpus: Corpus) -> list[str]
             "The run was trained or selected on speakers of these clips.",
             expected=f"a part of MSP-Podcast whose speakers {run.experiment} has not heard",
             got=f"speakers {shown} of {corpus.name}",
-            remedy="judge it on another part (corpus.part=test2), or train on the release whose part this is",
+            remedy="judge it on a part whose speakers it has not heard (corpus.part=test2); where a part of another release has these "
+            "speakers, train on that release",
         )
     return [f"speakers called as in training: {shown}; if they are the same people, the result is too good"] if shared else []
 
@@ -243,8 +250,9 @@ def _describe_cropping(data: SpeechDataModule) -> list[str]:
     return [f"{len(cropped)} of {len(data.fold.test)} clips are longer than the model's {longest} samples: their middle is judged"]
 
 
-def _name_evaluation(corpus: Corpus, checkpoint: str, restrict: bool, label_set: str | None) -> str:
-    """Name the files, so that no choice overwrites another: emodb, emodb_restricted, ravdess_merge7, manifest_csv_mine_last."""
+def _name_evaluation(corpus: Corpus, checkpoint: str, restrict: bool, label_set: str | None, texts: Mapping[str, Any]) -> str:
+    """Name the files, so that no choice overwrites another: emodb, emodb_restricted, ravdess_merge7, manifest_csv_mine_asr_blank_last."""
     manifest = corpus.path.stem if isinstance(corpus, ManifestCsvCorpus) and corpus.path is not None else None
-    choices = [manifest, label_set, "restricted" if restrict else None, "last" if checkpoint == "last" else None]
+    spoken = [Path(texts["transcripts"]).stem if "transcripts" in texts else None, texts.get("on_missing_text")]
+    choices = [manifest, label_set, *spoken, "restricted" if restrict else None, "last" if checkpoint == "last" else None]
     return "_".join([corpus.name, *(choice for choice in choices if choice)])

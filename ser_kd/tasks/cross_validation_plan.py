@@ -22,7 +22,7 @@ from ser_kd.sweeps.launchers.settings import Demand
 from ser_kd.tasks.cross_validation_words import SHARED_BY_ALL, ChosenExperiment, ChosenSeeds
 from ser_kd.tasks.launched_training import read_demand
 from ser_kd.tasks.teachers import WantedRun, find_teacher_run, list_wanted_runs
-from ser_kd.tasks.upstreams import list_wanted_upstreams
+from ser_kd.tasks.wanted_upstreams import list_wanted_upstreams
 
 SHARED_WITH_TEACHERS = (*SHARED_BY_ALL, "datamodule")
 """Words of the command line that hold for a teacher that is trained on the way, too."""
@@ -137,7 +137,7 @@ class _Planner:
         experiment = self.chosen.get(run.experiment, ChosenExperiment(run.experiment))
         if _name_job(experiment, run.fold.fold, run.seed, run.withhold) not in self.jobs and run.experiment not in self.chosen:
             try:
-                find_teacher_run(self.runs_root, run.experiment, run.fold, run.seed, "", exact_seed=run.exact_seed)
+                find_teacher_run(self.runs_root, run.experiment, run.fold, run.seed, exact_seed=run.exact_seed)
             except ConfigError as fault:
                 if not fault.problem.startswith("No finished run"):
                     raise

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
+from torch import nn
+
+from ser_kd.contracts.batch import ModelInput
 from ser_kd.distill.fitting import fit_statistics
 from ser_kd.distill.teacher_ensemble import TeacherEnsemble
 from ser_kd.models.costs import count_multiply_accumulates, measure_activation_bytes
@@ -39,13 +43,21 @@ def describe_costs(run: TrainingRun) -> dict[str, str]:
     return {
         "student": f"{counts['trainable']:,} trainable and {counts['total']:,} total parameters (with running statistics)",
         "teacher": _describe_teacher(run.teacher),
-        "cost": f"{macs / 1e6:,.1f} M multiply-accumulates for {pair.waveforms.shape[1]:,} samples",
+        "cost": f"{macs / 1e6:,.1f} M multiply-accumulates for {_describe_heard(module.student, pair)}",
         "steps": f"{epochs} epochs x {steps} steps of {clips} = {epochs * steps:,} steps",
         "memory": f"about {(activations + weights + teacher) / 2**20:,.0f} MiB of tensors, beside libraries and data "
         f"(activations {activations / 2**20:,.0f}, weights and optimizer {weights / 2**20:,.0f}, teacher {teacher / 2**20:,.0f})",
         **({"learning": "; ".join(group.describe() for group in module.group_parameters())} if module.learning_rates else {}),
         "run folder": str(run.folder),
     }
+
+
+def _describe_heard(student: nn.Module, heard: ModelInput) -> str:
+    """Tell what the cost was measured on: samples of audio, or the word pieces of a text."""
+    pieces: Any = getattr(getattr(student, "encoder", None), "word_pieces", None)
+    if pieces is None or heard.texts is None:
+        return f"{heard.waveforms.shape[1]:,} samples"
+    return f"{len(pieces.encode(heard.texts[0] or '', student.encoder.max_tokens)):,} word pieces"  # type: ignore[union-attr]
 
 
 def _describe_teacher(teacher: TeacherEnsemble | None) -> str:

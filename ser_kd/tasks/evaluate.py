@@ -91,7 +91,7 @@ def run(arguments: list[str]) -> int:
         )
     evaluation, place = judge_other_corpus(
         folder, corpus, checkpoint=config.checkpoint, restrict=config.restrict, label_set=config.label_set,
-        command=command, cache_dir=config.paths.cache,
+        command=command, cache_dir=config.paths.cache, texts=_read_texts(config),
     )  # fmt: skip
     _show_other_corpus(evaluation)
     console.show(f"\nwritten: {place} and {place.with_suffix('.csv').name}")
@@ -122,10 +122,17 @@ def _check_who(config: DictConfig) -> None:
         )
 
 
+def _read_texts(config: DictConfig) -> dict[str, str]:
+    """Give the keys that say which texts are read, as far as they are given."""
+    return {key: config[key] for key in ("transcripts", "on_missing_text") if config[key] is not None}
+
+
 def _submit(config: DictConfig, corpus: Any) -> None:
     from ser_kd.tasks.submission import write_submission  # late: torch and lightning take seconds to import
 
-    place, clips, missing = write_submission(Path(config.run), corpus, config.checkpoint, config.submission, config.paths.cache)
+    place, clips, missing = write_submission(
+        Path(config.run), corpus, config.checkpoint, config.submission, config.paths.cache, _read_texts(config)
+    )
     console.show(f"{clips} turns answered, {place}")
     if missing:
         console.warn(f"not in it, for {describe_left_out(missing)}")
@@ -151,7 +158,9 @@ def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
 
     split = config.split or "test"
     moved = {name: value for name, value in config.corpus.items() if value is not None}
-    record, result = judge_again(Path(config.run), split, config.checkpoint, moved, config.paths.cache, config.word_error_rate)
+    record, result, notes = judge_again(
+        Path(config.run), split, config.checkpoint, moved, config.paths.cache, config.word_error_rate, _read_texts(config)
+    )
     rows = {}
     for name in (name for name in SUMMARY if name in result.values):
         recorded = record.metrics.get(f"{split}/{name}")
@@ -162,6 +171,8 @@ def _judge_own_corpus(config: DictConfig, trained_on: str) -> None:
     labels = record.protocol.classes
     if labels:
         console.columns(["true | predicted", *labels], [(label, *row) for label, row in zip(labels, result.confusion, strict=True)])
+    for text in notes:
+        console.warn(text)
 
 
 def _show_other_corpus(evaluation: CrossCorpusRecord) -> None:

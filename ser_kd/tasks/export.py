@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from ser_kd.runtime.validation import check_config
 METHODS = ("auto", "static", "dynamic")
 NOT_SIGNED_OFF = 1
 
+_ONE_PRECISION = re.compile(r"precision=(\w+)")
+
 
 def run(arguments: list[str]) -> int:
     """Export a run.
@@ -34,7 +37,7 @@ def run(arguments: list[str]) -> int:
         ConfigError: If a value cannot be.
         DataError: If there is no finished run, its corpus is another now, or a file cannot be written.
     """
-    config = compose("export", arguments)
+    config = compose("export", [_put_in_brackets(word) for word in arguments])
     check_config(config)
     _check_values(config)
     from ser_kd.reports.sign_off import tell_sign_off  # late: torch and lightning take seconds to import
@@ -65,6 +68,12 @@ def run(arguments: list[str]) -> int:
         names = [file.file for file in record.files]
         console.show(f"pushed to {push_files(request.out, [*names, CARD, SIGN_OFF, SIGN_OFF_PAGE], config.push_to_hub)}")
     return 0
+
+
+def _put_in_brackets(word: str) -> str:
+    """Make a list of a single precision (``precision=int8``); other words stay."""
+    single = _ONE_PRECISION.fullmatch(word)
+    return f"precision=[{single[1]}]" if single else word
 
 
 def _check_values(config: DictConfig) -> None:

@@ -10,9 +10,10 @@ import lightning
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ser_kd.contracts.errors import ConfigError, DataError
+from ser_kd.contracts.errors import DataError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
+from ser_kd.data.transcripts import Transcripts
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.objective import Objective
 from ser_kd.losses.cross_entropy import CrossEntropy
@@ -24,6 +25,10 @@ from ser_kd.runtime.progress import quieten_libraries, trainer_quietness
 from ser_kd.runtime.recording import read_record
 from ser_kd.storage.checkpoints import read_checkpoint
 from ser_kd.tasks.prepared_clips import prepare_clips
+from ser_kd.tasks.text_readers import check_reads
+
+OWN_TEXTS: dict[str, Any] = {"transcripts": None, "on_missing_text": "error", "word_error_rate": 0.0}
+"""Keys of a data module that speak of texts, as they are where nothing is said."""
 
 OWN_CLIPS_ONLY: dict[Any, Any] = {"unlabelled_root": None, "transcripts": None, "word_error_rate": 0.0}
 """Keys of a run's data module that speak of its own corpus and are left out where another is judged."""
@@ -97,8 +102,9 @@ def load_student(folder: Path, checkpoint: str = "best") -> tuple[nn.Module, Run
 
 
 def judge_again(
-    folder: Path, split: str, checkpoint: str, moved: Mapping[str, Any], cache_dir: str, word_error_rate: float | None = None
-) -> tuple[RunRecord, PanelResult]:
+    folder: Path, split: str, checkpoint: str, moved: Mapping[str, Any], cache_dir: str, word_error_rate: float | None = None,
+    texts: Mapping[Any, Any] | None = None,
+) -> tuple[RunRecord, PanelResult, list[str]]:  # fmt: skip
     """Judge a finished run's checkpoint on validation or test once more.
 
     Args:
@@ -108,25 +114,28 @@ def judge_again(
         moved: Keys of the corpus that are others now: ``root`` or ``path``, where it lies elsewhere.
         cache_dir: Folder for decoded audio.
         word_error_rate: Of the texts, for a model that reads; None as it was trained.
+        texts: ``transcripts`` and ``on_missing_text`` of the data module where they are others than in training.
 
     Returns:
-        The run's record and the new result.
+        The run's record, the new result, and what a reader must know of other texts.
 
     Raises:
-        ConfigError: If words are to err and the model reads none.
-        DataError: If the corpus is no longer the one the run was trained on.
+        ConfigError: If texts are said something of and the model reads none.
+        DataError: If the corpus is no longer the one the run was trained on, or the texts cannot be used.
     """
     model, record, config = load_student(folder, checkpoint)
-    if word_error_rate is not None:
-        if not getattr(model, "reads_text", False):
-            raise ConfigError(
-                "Words are to err, and the model reads none.",
-                expected="a run whose model reads transcripts",
-                got=f"word_error_rate={word_error_rate:g} for {folder}",
-                remedy="leave word_error_rate out",
-            )
-        config = DictConfig(OmegaConf.merge(config, {"datamodule": {"word_error_rate": word_error_rate}}))
-    data = open_run_data(record, config, moved, cache_dir)
+    rate = {} if word_error_rate is None else {"word_error_rate": word_error_rate}
+    check_reads([model], {**rate, **(texts or {})}, str(folder))
+    if not texts:
+        config = DictConfig(OmegaConf.merge(config, {"datamodule": rate}))
+        data, notes = open_run_data(record, config, moved, cache_dir), []
+    else:  # who is in the fold was decided by the texts of training
+        was = {key: config.datamodule.get(key, plain) for key, plain in OWN_TEXTS.items()} | rate
+        forgotten = OWN_TEXTS if was["on_missing_text"] != "skip" else {"word_error_rate": 0.0}
+        data = open_run_data(record, DictConfig(OmegaConf.merge(config, {"datamodule": forgotten})), moved, cache_dir)
+        chosen = was | dict(texts)
+        data.word_error_rate = chosen["word_error_rate"]
+        notes = data.exchange_texts(Transcripts(chosen["transcripts"], chosen["on_missing_text"]), split)
     if split == "validation" and not data.fold.validation_set:
         raise DataError(
             "The run has no validation clips: it was trained on them in the end.",
@@ -134,7 +143,7 @@ def judge_again(
             got="split=validation",
             remedy="leave split out",
         )
-    return record, judge_clips(model, record.protocol.classes, data, split).results[split]
+    return record, judge_clips(model, record.protocol.classes, data, split).results[split], notes
 
 
 def open_run_data(record: RunRecord, config: DictConfig, moved: Mapping[str, Any], cache_dir: str) -> SpeechDataModule:

@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> int:
 
     Raises:
         ConfigError: If a key or value cannot be, or the provider cannot be used.
-        DataError: If the model file is missing, not ours or damaged, or the rows cannot be written.
+        DataError: If the model file is missing, not ours or damaged, the rows cannot be written, or the only folder holds no audio.
     """
     asked = read_arguments(arguments)
     # late: onnxruntime takes a third of a second to import, and a typo should be told at once
@@ -66,6 +66,8 @@ def run(arguments: list[str]) -> int:
     resolve_window(metadata, asked.window_s, asked.hop_s)
     with ExitStack() as stack:
         recordings, faults = find_recordings(asked.sources, stack)
+        if not recordings and len(faults) == 1:
+            raise faults[0]  # nothing to write rows of
         check_out_is_free(asked.out, predictor.model.path, recordings)
         rows = choose_format(asked, metadata, [recording.name for recording in recordings])
         write = stack.enter_context(open_rows(rows, asked.out))

@@ -22,17 +22,19 @@ def prepare_clips(data: SpeechDataModule) -> None:
     extract_features(data)
 
 
-def extract_features(data: SpeechDataModule, clips: Sequence[Utterance] | None = None) -> None:
+def extract_features(data: SpeechDataModule, clips: Sequence[Utterance] | None = None, told: Sequence[str] = ()) -> None:
     """Extract the named features of clips, as far as they are not in the cache, and tell their licence.
 
     Args:
         data: Whose features.
         clips: Which; None are those of the fold.
+        told: Lines that were shown before; a licence that stands in one is not told again.
     """
     if not data.features:
         return
     for line in list_notices(data):
-        console.note(line)
+        if not any(line in text for text in told):
+            console.note(line)
     with console.progress("extracting features") as progress:
         data.extract_features(progress, console.note, clips)
 

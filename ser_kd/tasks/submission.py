@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
@@ -21,15 +22,17 @@ from ser_kd.runtime.build import build
 from ser_kd.storage.atomic import replace_file
 from ser_kd.tasks.finished_runs import OWN_CLIPS_ONLY, load_student
 from ser_kd.tasks.prepared_clips import prepare_clips
+from ser_kd.tasks.text_readers import check_reads
 
 _ORDER = ("EmoAct", "EmoVal", "EmoDom")
 """As the challenge has the columns."""
 
 
 def write_submission(
-    folder: Path, corpus: MspPodcast, checkpoint: str, wanted: str | None, cache_dir: str
+    folder: Path, corpus: MspPodcast, checkpoint: str, wanted: str | None, cache_dir: str, texts: Mapping[Any, Any] | None = None
 ) -> tuple[Path, int, Mapping[str, str]]:
-    """Answer about every turn of Test3 and write ``evaluations/msp_podcast_test3_submission.csv`` beside the run.
+    """Answer about every turn of Test3 and write ``evaluations/msp_podcast_test3_submission.csv`` beside the run, or
+    ``…_submission_dimensions.csv`` and ``…_submission_classes.csv`` where one of the two is wanted.
 
     Columns: ``FileName``; ``EmoAct``, ``EmoVal`` and ``EmoDom`` on 1 to 7, cut off there, where the run learned dimensions; ``EmoClass``
     with the corpus' letters where it learned classes.
@@ -40,6 +43,7 @@ def write_submission(
         checkpoint: ``best`` or ``last``.
         wanted: ``dimensions`` or ``classes`` alone; None takes all that the run answers.
         cache_dir: Folder for decoded audio.
+        texts: ``transcripts`` and ``on_missing_text`` of the data module, for a model that reads.
 
     Returns:
         The file, the number of turns in it, and name -> reason of those whose audio cannot be used.
@@ -49,9 +53,10 @@ def write_submission(
         DataError: If the run or the corpus cannot be used.
     """
     model, run, config = load_student(folder, checkpoint)
+    check_reads([model], texts or {}, str(folder))
     columns = _choose_columns(run, wanted)
     data: SpeechDataModule = build(
-        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, **OWN_CLIPS_ONLY}),
+        OmegaConf.merge(config.datamodule, {"cache_dir": cache_dir, "withhold": None, **OWN_CLIPS_ONLY, **(texts or {})}),
         corpus=corpus,
         protocol=AllClips(labelled=False),
         fold=0,
@@ -60,11 +65,13 @@ def write_submission(
     prepare_clips(data)
     if getattr(model, "reads_text", False):
         data.check_texts(["test"])
+    for text in data.manifest.notes if texts else ():
+        console.warn(text)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     beyond = dict.fromkeys(DIMENSIONS, 0) if any(name in columns for name in _ORDER) else {}
-    suffix = "_last" if checkpoint == "last" else ""
-    place = folder / "evaluations" / f"{corpus.name}_submission{suffix}.csv"
+    choices = [corpus.name, "submission", wanted, "last" if checkpoint == "last" else None]
+    place = folder / "evaluations" / f"{'_'.join(choice for choice in choices if choice)}.csv"  # no choice overwrites another
     with replace_file(place) as part, part.open("w", newline="", encoding="utf-8") as file, torch.inference_mode():
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["FileName", *columns])

@@ -30,6 +30,7 @@ from ser_kd.runtime.recording import now, write_evaluation
 from ser_kd.tasks.prepared_clips import add_teacher_features, extract_features
 from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
 from ser_kd.tasks.teachers import identify_teacher, make_teacher
+from ser_kd.tasks.text_readers import check_reads
 
 COMBINED = "ensemble"
 
@@ -55,17 +56,23 @@ def evaluate_teacher(config: DictConfig, command: str) -> tuple[CrossCorpusRecor
     spec: TeacherSpec = build(config.teacher)
     _check_members(spec)
     data = SpeechDataModule(
-        corpus=build(config.corpus), protocol=AllClips(targets="dimensions"), batch_size=config.batch_size, cache_dir=config.paths.cache
-    )
+        corpus=build(config.corpus), protocol=AllClips(targets="dimensions"), batch_size=config.batch_size, cache_dir=config.paths.cache,
+        transcripts=config.transcripts, on_missing_text=config.on_missing_text or "error",
+    )  # fmt: skip
     check_published(spec, data.sample_rate_hz, needs_weights=True)
     with console.progress("decoding audio") as data.progress:
         data.setup()
     runs_root = Path(config.paths.runs)
     teacher = make_teacher(spec, data.fold, data.corpus.name, 0, runs_root)
+    models = [member.model for member in teacher.members]
+    check_reads(models, {key: config[key] for key in ("transcripts", "on_missing_text") if config[key] is not None}, "the teacher")
+    if any(getattr(model, "reads_text", False) for model in models):
+        data.check_texts(["test"])
     add_teacher_features(data, teacher.members)
-    extract_features(data)
-    for line in describe_published(teacher.members):
+    licences = describe_published(teacher.members)
+    for line in licences:
         console.note(line)
+    extract_features(data, told=licences)
     results, rows = _judge(teacher, data)
     identity = identify_teacher(teacher)
     record = CrossCorpusRecord(
@@ -90,7 +97,7 @@ def evaluate_teacher(config: DictConfig, command: str) -> tuple[CrossCorpusRecor
         undefined={_name(who, metric): reason for who, result in results.items() for metric, reason in result.undefined.items()},
         sample_rate_hz=data.sample_rate_hz,
         clips_left_out=dict(data.manifest.left_out),
-        warnings=[*list_warnings(teacher.members), *describe_published(teacher.members)],
+        warnings=[*list_warnings(teacher.members), *describe_published(teacher.members), *data.manifest.notes],
         packages=installed_packages(),
         git_revision=git_revision(Path(__file__).parent),
         command=command,

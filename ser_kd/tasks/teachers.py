@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -31,8 +31,8 @@ def make_teacher(
     corpus: str,
     seed: int,
     runs_root: Path,
-    corpus_words: Sequence[str] = (),
     needs_weights: bool = True,
+    advise: Callable[[WantedRun], str] | None = None,
 ) -> TeacherEnsemble:
     """Load every member for a student's fold.
 
@@ -42,15 +42,15 @@ def make_teacher(
         corpus: The student's corpus; speakers of another corpus are other people.
         seed: The student's seed.
         runs_root: Where runs lie.
-        corpus_words: Words of a command line that say where the corpus lies, for messages.
         needs_weights: Whether weights of published models must be there; a dry run counts them without.
+        advise: Says how a run that is missing is made, for messages.
 
     Raises:
         ConfigError: If a run is missing, ambiguous, has other classes, or nobody may answer for a training speaker.
         DataError: If a run is not finished or its checkpoint is damaged.
         LeakageError: If a member was trained or selected on test speakers of the fold.
     """
-    folders = _find_folders(spec, fold, seed, runs_root, corpus_words)
+    folders = _find_folders(spec, fold, seed, runs_root, advise)
     _check_cross_fitted(spec, corpus)
     members = [load_member(folder, fold, corpus, member) for member, folder in folders.items()]
     members += [load_published_member(name, source, fold, corpus, needs_weights) for name, source in spec.published.items()]
@@ -128,7 +128,9 @@ def _list_runs_of(spec: TeacherSpec, name: str, source: MemberSource, fold: Prot
     ]
 
 
-def _find_folders(spec: TeacherSpec, fold: ProtocolFold, seed: int, runs_root: Path, corpus_words: Sequence[str]) -> dict[str, Path]:
+def _find_folders(
+    spec: TeacherSpec, fold: ProtocolFold, seed: int, runs_root: Path, advise: Callable[[WantedRun], str] | None
+) -> dict[str, Path]:
     found = {}
     for name, source in spec.sources.items():
         template, own_seed = source.get("run"), source.get("seed")
@@ -136,14 +138,23 @@ def _find_folders(spec: TeacherSpec, fold: ProtocolFold, seed: int, runs_root: P
             chosen = seed if own_seed is None else own_seed
             found[name] = Path(template.replace("{fold}", str(fold.fold)).replace("{seed}", str(chosen)))
         for run in _list_runs_of(spec, name, source, fold, seed):
-            first, *others = run.words
-            command = shlex.join(["ser-kd", "train", first, *corpus_words, *others])
-            found[run.member] = find_teacher_run(runs_root, run.experiment, run.fold, run.seed, command, exact_seed=run.exact_seed)
+            tell = _advise_plainly if advise is None else partial(advise, run)
+            found[run.member] = find_teacher_run(runs_root, run.experiment, run.fold, run.seed, tell, exact_seed=run.exact_seed)
     return found
 
 
+def _advise_plainly() -> str:
+    return "train it first, on the student's corpus, protocol and fold"
+
+
 def find_teacher_run(
-    runs_root: Path, experiment: str, fold: ProtocolFold, seed: int, command: str, exact_seed: bool = False, what: str = "teacher"
+    runs_root: Path,
+    experiment: str,
+    fold: ProtocolFold,
+    seed: int,
+    advise: Callable[[], str] = _advise_plainly,
+    exact_seed: bool = False,
+    what: str = "teacher",
 ) -> Path:
     """Find the finished run of an experiment that was trained under the same protocol and fold, with the same speakers withheld.
 
@@ -152,7 +163,7 @@ def find_teacher_run(
         experiment: Name of the teacher's experiment.
         fold: The fold it was trained on.
         seed: The seed that is preferred; else the lowest is taken.
-        command: Command line that would train it, for the message.
+        advise: Says how one is made, for the message.
         exact_seed: Take no other seed.
         what: What it is to be, for the message.
 
@@ -179,7 +190,7 @@ def find_teacher_run(
             + (f" without speakers {', '.join(withheld)}." if withheld else "."),
             expected=f"a finished run under protocol {fold.protocol} ({fold.fingerprint}) in {runs_root / experiment}",
             got="; ".join(["none", *reasons]),
-            remedy=f"train it first: {command}",
+            remedy=advise(),
         )
     if len({record.identity for _, record in fitting}) > 1:
         shown = "; ".join(f"{folder} ({_tell_validation(record)})" for folder, record in fitting)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
@@ -54,6 +54,26 @@ def check_readers(readers: Sequence[str], data: SpeechDataModule, views: Views) 
             expected=f"views without mix-up for a model that reads ({', '.join(mixed)})",
             got="views with mix-up",
             remedy="choose views=clean",
+        )
+
+
+def check_reads(models: Iterable[nn.Module], wanted: Mapping[str, Any], source: str) -> None:
+    """Check that a model of a finished run reads, where something is said of texts.
+
+    Args:
+        models: The model, or those of a teacher.
+        wanted: Keys that speak of texts, and what was given.
+        source: The run as it was named.
+
+    Raises:
+        ConfigError: If none reads.
+    """
+    if wanted and not any(getattr(model, "reads_text", False) for model in models):
+        raise ConfigError(
+            "Something is said of texts, and the model reads none.",
+            expected="a run whose model reads transcripts",
+            got=f"{', '.join(f'{key}={value}' for key, value in wanted.items())} for {source}",
+            remedy=f"leave {' and '.join(wanted)} out",
         )
 
 

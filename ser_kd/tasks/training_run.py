@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ser_kd.data.sampling import check_shares
 from ser_kd.distill.cache_spec import CacheSpec
 from ser_kd.distill.distillation_module import DistillationModule
 from ser_kd.distill.embedding_requests import connect_embeddings
-from ser_kd.distill.heard_members import check_members_exist
+from ser_kd.distill.heard_members import check_members_exist, check_weights_heard
 from ser_kd.distill.layer_requests import connect_layers
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.objective_checks import check_batch_size, check_without_labels
@@ -45,6 +45,7 @@ from ser_kd.runtime.progress import progress_callbacks, quieten_libraries, train
 from ser_kd.runtime.recording import identify
 from ser_kd.runtime.tracking import choose_mode
 from ser_kd.tasks.heard_audio import check_teachers_unheard
+from ser_kd.tasks.missing_teachers import advise_training
 from ser_kd.tasks.noise import TrainingNoise, hand_over_noise, prepare_training_noise
 from ser_kd.tasks.prepared_clips import add_teacher_features, check_heard, extract_features
 from ser_kd.tasks.published_teachers import check_published, describe_published, list_warnings
@@ -52,7 +53,8 @@ from ser_kd.tasks.teacher_switches import drop_members, fill_projection_widths, 
 from ser_kd.tasks.teachers import identify_teacher, list_twins, make_teacher
 from ser_kd.tasks.text_readers import check_readers, hand_over_transcripts, list_readers
 from ser_kd.tasks.unlearned_dimensions import check_monitored_dimension, describe_unlearned, find_unlearned
-from ser_kd.tasks.upstreams import FoundUpstream, find_upstreams, hand_over_upstreams, without_places
+from ser_kd.tasks.upstreams import FoundUpstream, find_upstreams, hand_over_upstreams
+from ser_kd.tasks.wanted_upstreams import without_places
 
 DEFAULT_MONITORS: dict[Targets, str] = {
     "classes": "validation/ua",
@@ -227,7 +229,10 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     objective: Objective = build(config.objective)
     if spec is not None:
         check_members_exist(objective, spec.member_names)
+        check_weights_heard(objective, spec)
         check_published(spec, config.datamodule.sample_rate_hz, needs_weights=not config.dry_run)
+    if objective.weigh_members and (spec is None or spec.weights == "uniform"):
+        console.warn("objective.weigh_members=true changes nothing: teacher.weights=uniform gives all members the same share")
     _check_averaging(config)
     check_shares(config.datamodule.batch_size, count_processes())
     build(config.get("noise"))
@@ -249,11 +254,13 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
     runs_root = Path(config.paths.runs)
     noise = None if config.get("noise") is None else prepare_training_noise(config.noise, data)
     teacher = asked = None
+    licences: list[str] = []
     if spec is not None:
-        corpus_words = _list_corpus_words(config, command)
-        teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, corpus_words, not config.dry_run)
+        advise = partial(advise_training, config=config, command=command, runs_root=runs_root)
+        teacher = make_teacher(spec, data.fold, data.corpus.name, config.seed, runs_root, not config.dry_run, advise)
         check_teachers_unheard(data, teacher.members)
-        for line in describe_published(teacher.members):
+        licences = describe_published(teacher.members)
+        for line in licences:
             console.note(line)
         for text in list_warnings(teacher.members):
             console.warn(text)
@@ -272,13 +279,13 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         )
     for line in switches:
         console.note(line)
-    upstreams = find_upstreams(config, data, runs_root, _list_corpus_words(config, command), device_of(config))
+    upstreams = find_upstreams(config, data, runs_root, command, device_of(config))
     unlearned = find_unlearned(data.fold, objective, asked)
     remarks += describe_unlearned(data.fold, unlearned)
     for line in remarks:
         console.warn(line)
     with first_on_each_machine():
-        extract_features(data)
+        extract_features(data, told=licences)
     if config.monitor is None:
         config.monitor = choose_monitor(data.fold)
     check_monitored_dimension(config.monitor, data.fold, unlearned)
@@ -293,15 +300,6 @@ def prepare_run(config: DictConfig, experiment: str, command: str) -> TrainingRu
         config, experiment, command, data, teacher, identity, folder,
         noise=noise, asked=asked, switches=switches, remarks=remarks, upstreams=upstreams, unlearned=unlearned,
     )  # fmt: skip
-
-
-def _list_corpus_words(config: DictConfig, command: str) -> list[str]:
-    """List the words that let another training meet the same corpus, protocol and scale."""
-    groups = ("corpus", "protocol", "scale")
-    chosen = [word for word in shlex.split(command) if word.partition("=")[0].partition(".")[0] in groups]
-    places = [f"corpus.{key}={config.corpus[key]}" for key in ("root", "path") if config.corpus.get(key)]
-    told = {word.partition("=")[0] for word in chosen}
-    return [*chosen, *(word for word in places if word.partition("=")[0] not in told)]
 
 
 def _check_monitor(monitor: str, module: DistillationModule, fold: ProtocolFold) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,19 @@ from torch import nn
 from ser_kd.contracts.errors import ConfigError, LeakageError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
-from ser_kd.data.protocols.protocol_fold import ProtocolFold
 from ser_kd.models.run_upstream import UPSTREAMS, RunUpstream, UpstreamExtractor, list_upstreams
 from ser_kd.runtime import console
 from ser_kd.runtime.build import build
-from ser_kd.runtime.composition import compose
 from ser_kd.storage.atomic import replace_file
 from ser_kd.storage.checkpoints import read_checkpoint
 from ser_kd.storage.hashing import hash_file
 from ser_kd.storage.weight_files import write_weights
 from ser_kd.tasks.finished_runs import read_finished_run, read_run_config
 from ser_kd.tasks.heard_audio import find_heard, read_heard_audio
-from ser_kd.tasks.teachers import WantedRun, check_unseen, find_teacher_run
+from ser_kd.tasks.missing_teachers import advise_training, compose_teacher
+from ser_kd.tasks.teachers import check_unseen, find_teacher_run
+from ser_kd.tasks.wanted_upstreams import TARGET, find_nodes, want_run
 
-TARGET = f"{RunUpstream.__module__}.{RunUpstream.__qualname__}"
 WEIGHTS = "encoder.safetensors"
 """Beside a run's checkpoints: what others hear through of it."""
 
@@ -67,19 +67,8 @@ class FoundUpstream:
         return f"hears through the upstream {self.name}: {self.experiment} ({place}), {learns}, frames {frames}"
 
 
-def list_wanted_upstreams(config: DictConfig, fold: ProtocolFold, seed: int) -> list[WantedRun]:
-    """List the runs that a student hears through and that are named by their experiment.
-
-    Args:
-        config: Checked configuration.
-        fold: The student's fold.
-        seed: The student's seed.
-    """
-    return [_want(node, fold, seed) for node in _find_nodes(config.student) if node.get("experiment") is not None]
-
-
 def find_upstreams(
-    config: DictConfig, data: SpeechDataModule, runs_root: Path, corpus_words: Sequence[str] = (), device: str = "cpu"
+    config: DictConfig, data: SpeechDataModule, runs_root: Path, command: str = "", device: str = "cpu"
 ) -> list[FoundUpstream]:
     """Find each upstream's run, fill in what it is, and let the data module keep its frames.
 
@@ -87,7 +76,7 @@ def find_upstreams(
         config: Checked configuration; nodes of upstreams are changed.
         data: The student's fold; features are added to it.
         runs_root: Where runs lie.
-        corpus_words: Words of a command line that say where the corpus lies, for messages.
+        command: The student's command line, for messages.
         device: Where upstreams are run for the cache.
 
     Raises:
@@ -95,7 +84,7 @@ def find_upstreams(
         DataError: If a run is not finished or its checkpoint is damaged.
         LeakageError: If one was trained or selected on test clips of the fold.
     """
-    nodes = list(_find_nodes(config.student))
+    nodes = list(find_nodes(config.student))
     names = [str(node.name) for node in nodes]
     if len(set(names)) < len(names):
         raise ConfigError(
@@ -106,7 +95,7 @@ def find_upstreams(
         )
     found = []
     for node in nodes:
-        one = _find(config, node, data, runs_root, corpus_words)
+        one = _find(config, node, data, runs_root, command)
         reason = _why_not_kept(config, data, node)
         if not reason and one.file is not None and not config.dry_run:
             part = _build(node, one.file)
@@ -140,30 +129,7 @@ def take_along(found: Sequence[FoundUpstream], run: Path) -> None:
             shutil.copyfile(one.file, part)
 
 
-def without_places(student: Any) -> Any:
-    """Give a student's node as plain data without the places of upstreams, for which the hash of their weights stands."""
-    if isinstance(student, Mapping):
-        places = ("experiment", "run", "seed") if student.get("_target_") == TARGET else ()
-        return {key: without_places(value) for key, value in student.items() if key not in places}
-    return [without_places(part) for part in student] if isinstance(student, list) else student
-
-
-def _find_nodes(node: Any) -> Iterator[DictConfig]:
-    if not isinstance(node, DictConfig):
-        return
-    if node.get("_target_") == TARGET:
-        yield node
-        return
-    for key in node:
-        yield from _find_nodes(node[key])
-
-
-def _want(node: DictConfig, fold: ProtocolFold, seed: int) -> WantedRun:
-    own = node.get("seed")
-    return WantedRun(str(node.name), node.experiment, seed if own is None else own, own is not None, fold)
-
-
-def _find(config: DictConfig, node: DictConfig, data: SpeechDataModule, runs_root: Path, corpus_words: Sequence[str]) -> FoundUpstream:
+def _find(config: DictConfig, node: DictConfig, data: SpeechDataModule, runs_root: Path, command: str) -> FoundUpstream:
     name, fold, template = str(node.name), data.fold, node.get("run")
     if (template is None) == (node.get("experiment") is None):
         raise ConfigError(
@@ -176,19 +142,20 @@ def _find(config: DictConfig, node: DictConfig, data: SpeechDataModule, runs_roo
         own = node.get("seed")
         folder = Path(template.replace("{fold}", str(fold.fold)).replace("{seed}", str(config.seed if own is None else own)))
     else:
-        wanted = _want(node, fold, config.seed)
-        first, *others = wanted.words
-        command = shlex.join(["ser-kd", "train", first, *corpus_words, *others])
+        wanted = want_run(node, fold, config.seed)
+        advise = partial(advise_training, wanted, config, command, runs_root)
         try:
             folder = find_teacher_run(
-                runs_root, wanted.experiment, fold, wanted.seed, command, exact_seed=wanted.exact_seed, what=f"upstream '{name}'"
+                runs_root, wanted.experiment, fold, wanted.seed, advise, exact_seed=wanted.exact_seed, what=f"upstream '{name}'"
             )
         except ConfigError as fault:
             if not config.dry_run or not fault.problem.startswith("No finished run"):
                 raise
             console.warn(f"{fault.problem} {fault.remedy.capitalize()}; what follows is counted from its configuration")
-            there = compose("train", [f"experiments={wanted.experiment}", *corpus_words])
-            _fill(node, there.student, None)
+            planned = compose_teacher(wanted, config, shlex.split(command)[2:])
+            if planned is None:
+                raise
+            _fill(node, planned[1].student, None)
             return FoundUpstream(name, node, wanted.experiment, None, None)
     record = read_finished_run(folder)
     check_unseen(record, folder, fold, data.corpus.name, who="upstream")

@@ -92,6 +92,11 @@ def test_a_file_of_transcripts_is_read_and_what_it_lacks_is_told(ser_kd, teacher
     code, _, errors = ser_kd("train", *words, "datamodule.on_missing_text=blank", "trainer.max_epochs=1")
     assert code == 0, errors
     assert any("texts are those of asr.csv" in note for note in read(workplace, "recognised").notes)
+    code, output, errors = ser_kd("evaluate", f"run={teacher}", f"transcripts={tmp_path / 'asr.csv'}", "on_missing_text=skip")
+    assert code == 0, errors
+    assert "texts are those of asr.csv" in output + errors
+    recorded = read(workplace, "emodistill/teacher_linguistic").metrics["test/ua"]
+    assert f"{recorded:.4f}   (record: {recorded:.4f})" not in output  # the same words for all
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_trainable_upstream_lies_in_the_checkpoint(ser_kd, workplace: Path, fi
     folder = only_run(workplace, "upstreams/trainable")
     assert [name for name in read_checkpoint(folder / "checkpoints" / "best.ckpt")["state_dict"] if "frontend" in name]
     assert not (folder / "upstreams").exists()
-    code, output, errors = ser_kd("evaluate", f"run={folder}")
+    code, _, errors = ser_kd("evaluate", f"run={folder}")
     assert code == 0, errors
 
 

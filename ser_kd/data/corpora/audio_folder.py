@@ -36,6 +36,7 @@ class AudioFolder:
 
     name = "audio_folder"
     default_label_set = "teacher"
+    is_unlabelled = True
 
     def __init__(self, root: str | Path | None, speaker: SpeakerName = "folder", labels: Sequence[str] | None = None) -> None:
         if speaker not in get_args(SpeakerName):

@@ -121,10 +121,24 @@ class MspPodcast:
         notes = [*reading.describe(), *self._compare_sizes(utterances)]
         if self.part is not None:  # judged under a protocol that knows of no release
             notes.insert(0, f"MSP-Podcast {self._name_release()}: figures of another release do not compare")
-            utterances = [u for u in utterances if u.groups["split"] == self.part]
+            utterances = self._choose_part(utterances, root)
         return Manifest(
             self.name, tuple(sorted(utterances, key=lambda u: u.id)), LICENCE, reading.strange, tuple(notes), self._name_release()
         )
+
+    def _choose_part(self, utterances: Sequence[Utterance], root: Path) -> list[Utterance]:
+        chosen = [u for u in utterances if u.groups["split"] == self.part]
+        if not chosen:
+            published = next(name for name, split in PARTITIONS.items() if split == self.part).capitalize()
+            raise DataError(
+                f"The folder has no turn of {published}.",
+                expected="audio in Audios with MSP-PODCAST_test3_ in its name, or a list of partitions that has Test3"
+                if self.part == "test3"
+                else f"lines of Labels/labels_consensus.csv with {published} as Split_Set, or in the list of partitions",
+                got=f"{root}: {_count_splits(utterances)}",
+                remedy="choose a part that is there (corpus.part), or unpack the whole release",
+            )
+        return chosen
 
     def _name_release(self) -> str:
         return "release unknown (corpus.release=null)" if self.release is None else f"release {self.release}"
@@ -184,10 +198,10 @@ class _Reading:
             missing.append("Split_Set (or a file Partitions.txt)")
         if missing or not rows:
             raise DataError(
-                f"{file} is not the consensus of MSP-Podcast.",
-                expected=f"columns {', '.join(_REQUIRED)}, Gender, Split_Set and a line for each turn",
+                f"{file} lacks {'columns' if len(missing) > 1 else 'a column' if missing else 'lines'} of MSP-Podcast's consensus.",
+                expected=f"columns {', '.join(_REQUIRED)}, Split_Set (or a file Partitions.txt), and a line for each turn",
                 got=f"{len(rows)} lines, without {', '.join(missing)}" if missing else "no lines",
-                remedy="unpack the release again",
+                remedy="unpack the release again; a table of your own, in which dimensions may be missing, is read by corpus=manifest_csv",
             )
         faults: list[str] = []
         for number, row in enumerate(rows, start=2):
@@ -200,8 +214,21 @@ class _Reading:
                 f"{len(faults)} of {len(rows)} lines of {file} cannot be used.",
                 expected=f"an emotion of {', '.join(EMOTIONS)}, values of {SCALE.low:g} to {SCALE.high:g}, and a partition for each turn",
                 got="; ".join(faults[:_SHOWN]) + (f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""),
-                remedy="correct these lines, or unpack the release again",
+                remedy=self._advise_scale(rows) or "correct these lines, or unpack the release again",
             )
+
+    def _advise_scale(self, rows: Sequence[Mapping[str, str]]) -> str:
+        """Tell what to do where no value is of the raters' scale."""
+        try:
+            values = [float(row[column]) for row in rows for column in COLUMNS if row[column]]
+        except ValueError:
+            return ""
+        if not values or max(values) > SCALE.low or min(values) < 0:
+            return ""
+        return (
+            f"all values lie in 0 to 1, so the labels were rescaled: restore the release's own ({SCALE.low:g} to {SCALE.high:g}), or write "
+            "the turns into a manifest (corpus=manifest_csv), which takes values of 0 to 1"
+        )
 
     def _read_turn(self, row: Mapping[str, str]) -> Utterance:
         name = row["FileName"].removesuffix(".wav")
@@ -268,6 +295,11 @@ class _Reading:
                 f"{len(crossing)} podcasts have unknown speakers in two partitions, such as {', '.join(crossing[:5])}: whether they are "
                 "the same people is not known"
             )
+
+
+def _count_splits(utterances: Sequence[Utterance]) -> str:
+    counts = Counter(u.groups["split"] for u in utterances)
+    return ", ".join(f"{name.capitalize()} {counts[split]:,} turns" for name, split in PARTITIONS.items() if counts[split]) or "no turns"
 
 
 def _read_value(text: str, column: str, name: str) -> float | None:

@@ -58,10 +58,21 @@ def list_unjudgeable(splits: Mapping[str, DimensionCounts]) -> list[str]:
     nowhere = [name for name in DIMENSIONS if not any(counts[name]["clips"] for counts in splits.values())]
     if nowhere:
         found.append(f"{' and '.join(nowhere)}: annotated nowhere, so neither learned nor judged")
+    reasons: dict[tuple[str, str], list[str]] = {}  # (dimension, why) -> splits
     for split, counts in splits.items():
         for name in (name for name in DIMENSIONS if name not in nowhere):
             if counts[name]["clips"] < 2:
-                found.append(f"{split}: {name} is annotated in {counts[name]['clips']:.0f} clips, so its CCC is undefined (NaN) there")
+                reasons.setdefault((name, f"annotated in {counts[name]['clips']:.0f} clips"), []).append(split)
             elif not counts[name]["deviation"]:
-                found.append(f"{split}: {name} is always {counts[name]['mean']:.3f}, so its CCC is undefined (NaN) there")
+                reasons.setdefault((name, f"always {counts[name]['mean']:.3f}"), []).append(split)
+    alike: dict[tuple[str, str], list[str]] = {}  # (splits, why) -> dimensions
+    for (name, why), where in reasons.items():
+        alike.setdefault((_join(where), why), []).append(name)
+    for (where_all, why), names in alike.items():
+        verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
+        found.append(f"{where_all}: {_join(names)} {verb} {why}, so {whose} CCC is undefined (NaN) there")
     return found
+
+
+def _join(names: Sequence[str]) -> str:
+    return " and ".join([part for part in (", ".join(names[:-1]), names[-1]) if part])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
 from ser_kd.contracts.emotions import LabelSet, Targets
-from ser_kd.contracts.errors import ConfigError
+from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
 from ser_kd.data.protocols.evaluation_protocol import EvaluationProtocol
@@ -50,5 +50,36 @@ class MspPodcastPartition(EvaluationProtocol):
         clips = self.choose_clips(manifest, label_set)
         places = {"train": "train", "validation": "validation", "test": self.test_set}
         part = {name: tuple(u for u in clips if u.groups.get("split") == place) for name, place in places.items()}
+        self._check_parts(manifest, part)
         told = (f"MSP-Podcast {manifest.release}: figures of another release do not compare",)
         return [replace(fold, warnings=(*fold.warnings, *told)) for fold in self.seal([part], label_set)]
+
+    def _check_parts(self, manifest: Manifest, part: Mapping[str, Sequence[Utterance]]) -> None:
+        """Check that the corpus holds all that trains, validates and tests.
+
+        Raises:
+            ConfigError: If the corpus is one part alone.
+            DataError: If it lacks a part.
+        """
+        empty = [name for name, clips in part.items() if not clips]
+        if not empty:
+            return
+        if manifest.corpus != "msp_podcast" and manifest.corpus.startswith("msp_podcast_"):
+            chosen = manifest.corpus.removeprefix("msp_podcast_")
+            raise ConfigError(
+                "One part of MSP-Podcast cannot train, validate and test.",
+                expected="corpus.part=null: all partitions; one alone is what a finished run is judged on",
+                got=f"corpus.part={chosen}",
+                remedy=f"leave corpus.part out, or judge a run: ser-kd evaluate run=FOLDER corpus=msp_podcast corpus.part={chosen}",
+            )
+        published = {"train": "Train", "validation": "Development", "test": self.test_set.capitalize()}
+        other = "test2" if self.test_set == "test1" else "test1"
+        there = any(u.groups.get("split") == other for u in manifest.utterances)
+        raise DataError(
+            f"MSP-Podcast has no turn of {' and '.join(published[name] for name in empty)} that can be used.",
+            expected=f"turns of {', '.join(published.values())} with {'a class' if self.targets == 'classes' else 'a target'} and audio",
+            got=", ".join(f"{published[name]} {len(clips)}" for name, clips in part.items()),
+            remedy=f"test on {other.capitalize()} (protocol.test_set={other})"
+            if empty == ["test"] and there
+            else "unpack the whole release, or split these turns by speaker (protocol=speaker_folds)",
+        )

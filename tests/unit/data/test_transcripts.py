@@ -161,3 +161,37 @@ def test_unlabelled_clips_find_their_texts_too(make, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="have no transcript"):
         data.check_texts()
     assert "unlabelled/b.wav" not in texts_of(make(**options, on_missing_text="skip"))
+
+
+def test_other_texts_change_who_is_read_and_not_the_fold(make, tmp_path: Path) -> None:
+    data = make()
+    before = {split: data.fold.split(split) for split in ("train", "validation", "test")}
+    judged = [u.id for u in before["test"]]
+    half = {name: f"heard {name}" for name in judged[::2]}
+    notes = data.exchange_texts(Transcripts(write(tmp_path, half), "skip"), "test")
+    assert [u.id for u in data.fold.test] == judged[::2]
+    assert [u.text for u in data.fold.test] == [*half.values()]
+    assert [u.id for u in data.fold.train] == [u.id for u in before["train"]]
+    assert "asr.csv, in the place of the corpus' own" in notes[0]
+    assert any(f"{len(judged) - len(half)} clips cannot be used and are left out: {judged[1]}: no transcript" in note for note in notes)
+    data.check_texts(["test"])
+
+
+def test_other_texts_may_lack_clips_that_nobody_judges(make, tmp_path: Path) -> None:
+    data = make()
+    heard = {u.id: "a text of some words" for u in data.fold.test}
+    data.word_error_rate = 0.5
+    heard |= {u.id: "many other words" for u in data.fold.train[:2]}
+    notes = data.exchange_texts(Transcripts(write(tmp_path, heard)), "test")
+    data.check_texts(["test"])
+    assert any(u.text != heard[u.id] for u in data.fold.test)
+    assert "word-error rate of 0.5" in notes[-1]
+    with pytest.raises(DataError, match=f"{len(data.fold.train) - 2} of {len(data.fold.train)} clips have no transcript"):
+        data.check_texts(["train"])
+
+
+def test_other_texts_of_no_judged_clip_are_refused(make, tmp_path: Path) -> None:
+    data = make()
+    path = write(tmp_path, {data.fold.train[0].id: "a word"})
+    with pytest.raises(DataError, match="have no transcript"):
+        data.exchange_texts(Transcripts(path, "skip"), "test")

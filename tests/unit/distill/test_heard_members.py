@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 
 from ser_kd.contracts.errors import ConfigError
-from ser_kd.distill.heard_members import check_members_exist, list_heard_members
+from ser_kd.distill.heard_members import check_members_exist, check_weights_heard, list_heard_members
 from ser_kd.distill.objective import Objective
 from ser_kd.distill.objective_checks import check_without_labels
 from ser_kd.distill.schedules import LinearSchedule
+from ser_kd.distill.teacher_ensemble import Weights
+from ser_kd.distill.teacher_spec import TeacherSpec
 from ser_kd.losses.cross_entropy import CrossEntropy
 from ser_kd.losses.embedding_cosine import EmbeddingCosine
 from ser_kd.losses.soft_targets import SoftTargets
@@ -59,6 +61,10 @@ def test_a_name_that_never_was_is_told() -> None:
     with pytest.raises(ConfigError, match=r"(?s)'words' listens to a teacher that is not there.*combined, linguistics, prosodic") as fault:
         check_members_exist(make(alpha=0.0), ["linguistics", "prosodic"])
     assert "did you mean 'linguistics'?" in fault.value.remedy
+    with pytest.raises(ConfigError) as fault:
+        check_members_exist(make(), ["teacher"])  # a single one, beside whom no member can be named
+    named = ",".join(f"{name}:{{experiment:NAME}}" for name in MEMBERS)
+    assert f"teacher=ensemble 'teacher.members={{{named}}}' without teacher.experiment" in fault.value.remedy
 
 
 def test_members_are_weighed_by_their_shares() -> None:
@@ -73,3 +79,18 @@ def test_members_are_weighed_by_their_shares() -> None:
     plain.set_member_shares({"linguistic": 0.8, "prosodic": 0.2})
     assert plain.weight_of("words", 0.0) == 1.0
     assert "weigh_members" not in plain.describe()
+
+
+def test_weights_that_no_term_hears_are_refused() -> None:
+    def weigh(weights: Weights, *names: str) -> TeacherSpec:
+        return TeacherSpec(members={name: {"run": name} for name in names or MEMBERS}, weights=weights)
+
+    for weights in ("validation_confidence", "per_class", {"linguistic": 2.0, "prosodic": 1.0}):
+        with pytest.raises(ConfigError, match="no term hears of it") as fault:
+            check_weights_heard(make(), weigh(weights))  # type: ignore[arg-type]
+        assert "listen to linguistic, prosodic alone" in fault.value.got
+        check_weights_heard(make(weigh_members=True), weigh(weights))  # type: ignore[arg-type]
+    check_weights_heard(make(), weigh("uniform"))
+    check_weights_heard(make(), weigh("validation_confidence", "linguistic"))  # nobody to be weighed against
+    combined = Objective({"all": {"loss": SoftTargets(2.0)}})
+    check_weights_heard(combined, weigh("validation_confidence"))

@@ -178,3 +178,15 @@ def test_numbers_are_exact_and_only_where_they_were_tested(item):
     assert (rows[0]["folds"], rows[0]["mcnemar_seeds"], rows[0]["permutation_p_holm"]) == ("0 1 2", "0 1", "")
     assert [float(value) for value in rows[0]["mcnemar_p"].split()] == [part.p_value for part in item.mcnemar.values()]
     assert {row["permutation_p"] for row in rows[1:]} == {""}
+
+
+def test_of_errors_lower_is_better(item):
+    lower = replace(item.differences["ua"], value=-0.1)
+    made = replace(
+        item, differences={"ua": lower, "rmse_arousal": lower}, metric="rmse_arousal", permutation=replace(item.permutation, p_value=0.01)
+    )
+    assert tell_comparison(made, NAMES)[0].startswith("ce_kl is better than student: RMSE arousal")
+    table = metric_table(made, NAMES)
+    assert [row[0] for row in table.rows] == ["UA", "RMSE arousal (lower is better)"]
+    assert any(note.startswith("RMSE is an error: a difference below 0 speaks for ce_kl.") for note in table.notes)
+    assert not any("RMSE" in note for note in metric_table(item, NAMES).notes)

@@ -48,6 +48,7 @@ def changed(section: str, key: str | None, value: object) -> dict:
         ("datamodule", "feature_workers", 2), ("scale", "prosodic_widths", [8, 8, 16, 16]), ("protocol", "targets", "classes"),
         ("datamodule", "transcripts", None), ("datamodule", "on_missing_text", "error"), ("datamodule", "word_error_rate", 0.0),
         ("scale", "bert_width", 64), ("scale", "ecapa_channels", 64), ("learning_rates", None, None), ("learning_rates", None, {}),
+        ("datamodule", "on_unlabelled_silence", "skip"),
     ],
 )  # fmt: skip
 def test_what_changes_no_science_changes_no_identity(section: str, key: str | None, value: object) -> None:
@@ -63,6 +64,7 @@ def test_what_changes_no_science_changes_no_identity(section: str, key: str | No
         ("datamodule", "features", {"egemaps_lld": {"_target_": "x"}}),
         ("datamodule", "word_error_rate", 0.2),
         ("datamodule", "on_missing_text", "skip"),
+        ("datamodule", "on_unlabelled_silence", "keep"),
         ("trainer", "max_epochs", 11),
         ("trainer", "precision", "bf16-mixed"),
         ("batch_scope", None, ["process", 2]),

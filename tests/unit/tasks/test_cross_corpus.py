@@ -84,14 +84,14 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def call(
         corpus, run: RunRecord | None = None, config: DictConfig = RUN_CONFIG, restrict: bool = False, label_set: str | None = None,
-        model: nn.Module | None = None,
+        model: nn.Module | None = None, texts: dict[str, str] | None = None,
     ) -> CrossCorpusRecord:  # fmt: skip
         found = (model or SaysWhatIsWritten(), run or make_run(), config)
         monkeypatch.setattr(cross_corpus, "load_student", lambda folder, checkpoint: found)
         write_text(tmp_path / "run" / HEARD_AUDIO, "# decoded at 16000 Hz\n0123456789abcdef\n")
         record, place = judge_other_corpus(
             tmp_path / "run", corpus, checkpoint="best", restrict=restrict, label_set=label_set,
-            command="ser-kd evaluate", cache_dir=str(tmp_path / "cache"),
+            command="ser-kd evaluate", cache_dir=str(tmp_path / "cache"), texts=texts,
         )  # fmt: skip
         assert CrossCorpusRecord.from_json(place.read_text()).fingerprint == record.fingerprint
         assert place == tmp_path / "run" / "evaluations" / f"{record.name}.json"
@@ -298,3 +298,39 @@ def test_a_part_of_msp_podcast_is_another_corpus_unless_its_speakers_were_heard(
     with pytest.raises(LeakageError, match="trained or selected on speakers") as fault:
         judge(MspPodcast(root, part="train"), run=run, config=config)
     assert "speakers 1, 2, unknown of 0004 in train" in fault.value.got
+
+
+class Reads(SaysWhatIsWritten):
+    """Says what is written, where there are words."""
+
+    reads_text = True
+
+    def forward(self, inputs: ModelInput) -> Outputs:
+        assert inputs.texts is not None
+        logits = super().forward(inputs).logits
+        assert logits is not None
+        return Outputs(logits=logits * torch.tensor([[1.0 if text else -1.0] for text in inputs.texts]))
+
+
+def test_a_model_that_reads_is_judged_on_texts_of_a_file(judge, tmp_path: Path) -> None:
+    corpus = ManifestCsvCorpus(write_corpus(tmp_path / "other", ROWS))
+    names = [u.id for u in corpus.read_manifest().utterances]
+    (tmp_path / "asr.csv").write_text("id,text\n" + "".join(f"{name},some words\n" for name in names[:-6]))
+    texts = {"transcripts": str(tmp_path / "asr.csv")}
+    with pytest.raises(DataError, match="have no transcript, and a model reads them"):
+        judge(corpus, model=Reads())  # the corpus itself has no texts
+    with pytest.raises(DataError, match="have no transcript, and a model reads them"):
+        judge(corpus, model=Reads(), texts=texts)
+    read = judge(corpus, model=Reads(), texts={**texts, "on_missing_text": "skip"})
+    assert read.name == "manifest_csv_other_asr_skip"
+    assert any(text.startswith("texts are those of asr.csv, in the place of the corpus' own: 6 of") for text in read.warnings)
+    assert "no transcript" in read.clips_left_out.values()
+    blank = judge(corpus, model=Reads(), texts={**texts, "on_missing_text": "blank"})
+    assert (read.clips, blank.clips) == (4, 9)
+    assert blank.name == "manifest_csv_other_asr_blank"
+    assert blank.metrics["wa"] < read.metrics["wa"]
+
+
+def test_texts_for_a_model_that_reads_none_are_refused(judge, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the model reads none"):
+        judge(ManifestCsvCorpus(write_corpus(tmp_path / "other", ROWS)), texts={"on_missing_text": "skip"})

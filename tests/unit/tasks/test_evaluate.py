@@ -37,6 +37,7 @@ def folder(tmp_path: Path) -> Path:
         (["corpus=emodbb"], ConfigError, "did you mean 'emodb'?"),
         (["corpus=emodb", "corpus.path=here"], ConfigError, "corpus.path"),
         (["restrict=maybe"], ConfigError, "true or false"),
+        (["transcript=asr.csv"], ConfigError, "did you mean 'transcripts'?"),
     ],
 )
 def test_a_wrong_wish_is_told(folder: Path, words: list[str], error: type[Exception], told: str) -> None:

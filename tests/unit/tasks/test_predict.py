@@ -282,3 +282,13 @@ def test_a_narrow_terminal_keeps_the_table_readable(width):
     assert ("quiet" in lines[0].split()) == (width >= 90)
     assert ("…" in lines[0]) == (width < 90)
     assert ("…" in lines[1]) == (width < 200)
+
+
+def test_an_empty_folder_alone_is_told_and_nothing_else(place, capsys):
+    (place / "hollow").mkdir()
+    assert main(["predict", "m.onnx", "hollow", f"out={place / 'rows.csv'}"]) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith("The folder holds no audio.")
+    assert "failed" not in output.err
+    assert not output.out
+    assert not (place / "rows.csv").exists()

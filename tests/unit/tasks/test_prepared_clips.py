@@ -22,7 +22,7 @@ from ser_kd.models.encoders.prosodic_resnet import ProsodicResnet
 from ser_kd.models.heads import LinearHead
 from ser_kd.models.named_features import check_hears_waveform, list_heard_features
 from ser_kd.models.speech_model import SpeechModel
-from ser_kd.tasks.prepared_clips import add_teacher_features, check_heard, list_notices
+from ser_kd.tasks.prepared_clips import add_teacher_features, check_heard, extract_features, list_notices
 from ser_kd.transforms.gain import Gain
 from ser_kd.transforms.mixup import MixUp
 
@@ -124,3 +124,12 @@ def test_the_embedding_has_both_signs_and_the_head_rectifies_it() -> None:
     assert not torch.equal(head(embedding).logits, LinearHead(3, 2)(embedding).logits)
     with pytest.raises(ConfigError, match="Unknown activation"):
         LinearHead(3, 2, activation="gelu")  # type: ignore[arg-type]
+
+
+def test_a_licence_that_the_teacher_brought_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
+    served = data(lld=Descriptors())
+    served.extract_features = lambda *arguments: 0
+    extract_features(served, told=["teacher p: e/r; licence: a licence"])
+    assert "a licence" not in capfd.readouterr().out
+    extract_features(served)
+    assert capfd.readouterr().out.count("a licence") == 1

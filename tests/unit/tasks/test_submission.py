@@ -56,7 +56,8 @@ def submit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(submission, "load_student", lambda folder, checkpoint: (SaysItsLength(), run, CONFIG))
         place, clips, missing = write_submission(tmp_path / "run", MspPodcast(root, part="test3"), "best", wanted, str(tmp_path / "cache"))
         assert (clips, missing) == (HIDDEN, {})
-        assert place == tmp_path / "run" / "evaluations" / "msp_podcast_test3_submission.csv"
+        assert place.name == f"msp_podcast_test3_submission{f'_{wanted}' if wanted else ''}.csv"
+        assert place.parent == tmp_path / "run" / "evaluations"
         with place.open() as file:
             return list(csv.DictReader(file))
 
@@ -95,3 +96,10 @@ def test_a_dimension_that_was_never_learned_is_not_submitted(submit) -> None:
         submit("both", unlearned=("dominance",))
     assert fault.value.remedy == "submit another run, or submission=classes"
     assert list(submit("both", "classes", unlearned=("dominance",))[0]) == ["FileName", "EmoClass"]
+
+
+def test_two_submissions_of_one_run_stand_side_by_side(submit, tmp_path: Path) -> None:
+    submit("both", "dimensions")
+    submit("both", "classes")
+    names = {path.name for path in (tmp_path / "run" / "evaluations").iterdir()}
+    assert names == {"msp_podcast_test3_submission_dimensions.csv", "msp_podcast_test3_submission_classes.csv"}

@@ -47,7 +47,7 @@ def fold_of(train: str = "s w", test: str = "t") -> ProtocolFold:
 
 
 def find(root: Path, seed: int = 0) -> Path:
-    return find_teacher_run(root, "paper/teacher", FOLD, seed, "ser-kd train experiments=paper/teacher")
+    return find_teacher_run(root, "paper/teacher", FOLD, seed, lambda: "train it: ser-kd train experiments=paper/teacher")
 
 
 def test_the_same_seed_is_preferred_else_the_lowest(tmp_path: Path) -> None:
@@ -95,17 +95,17 @@ def test_a_run_with_other_speakers_withheld_is_another_run(tmp_path: Path) -> No
     assert part.to_record().withheld == ["w"]
     whole = write_run(tmp_path, "whole")
     with pytest.raises(ConfigError, match="without speakers w") as fault:
-        find_teacher_run(tmp_path, "paper/teacher", part, 0, "command")
+        find_teacher_run(tmp_path, "paper/teacher", part, 0)
     assert "other speakers withheld" in fault.value.got
     without = write_run(tmp_path, "part", withheld=("w",))
-    assert find_teacher_run(tmp_path, "paper/teacher", part, 0, "command") == without
+    assert find_teacher_run(tmp_path, "paper/teacher", part, 0) == without
     assert find(tmp_path) == whole
 
 
 def test_a_named_seed_is_taken_exactly(tmp_path: Path) -> None:
     write_run(tmp_path, seed=1)
     with pytest.raises(ConfigError, match="No finished run"):
-        find_teacher_run(tmp_path, "paper/teacher", FOLD, 2, "command", exact_seed=True)
+        find_teacher_run(tmp_path, "paper/teacher", FOLD, 2, exact_seed=True)
 
 
 @pytest.mark.parametrize("test", ["s", "v"])

@@ -19,13 +19,13 @@ def write_folder(root: Path, folders: int = 10, files: int = 2) -> Path:
         (root / f"talk{number}" / "deep").mkdir(parents=True)
         for file in range(files):
             place = root / f"talk{number}" / ("deep" if file else "") / f"part{file}.{('wav', 'flac', 'ogg')[file % 3]}"
-            soundfile.write(place, speech_like(10 * number + file, 0.05), 16_000)
+            soundfile.write(place, speech_like(10 * number + file, 0.1), 16_000)
     return root
 
 
 def test_every_file_is_a_clip_without_label(tmp_path: Path) -> None:
     root = write_folder(tmp_path, folders=3)
-    soundfile.write(root / "alone.wav", speech_like(99, 0.05), 16_000)
+    soundfile.write(root / "alone.wav", speech_like(99, 0.1), 16_000)
     (root / "notes.txt").write_text("no audio")
     corpus = AudioFolder(root, labels=["Neutral", "happiness"])
     assert isinstance(corpus, Corpus)

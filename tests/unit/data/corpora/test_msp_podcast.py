@@ -195,3 +195,36 @@ def test_a_release_that_its_number_does_not_tell_is_asked_for_in_quotes(folder: 
         MspPodcast(folder, release=1.10)
     assert MspPodcast(folder, release="1.10").release == "1.10"
     assert MspPodcast(folder, release=1.11).release == "1.11"
+
+
+def test_a_part_alone_cannot_be_trained_on(folder: Path) -> None:
+    manifest = MspPodcast(folder, part="test2").read_manifest()
+    with pytest.raises(ConfigError, match="One part of MSP-Podcast") as fault:
+        MspPodcastPartition().choose_fold(manifest, MspPodcast.label_sets["primary8"], 0)
+    assert "ser-kd evaluate run=FOLDER corpus=msp_podcast corpus.part=test2" in fault.value.remedy
+
+
+def test_a_part_that_is_not_there_is_told(folder: Path) -> None:
+    rows = (folder / CONSENSUS).read_text().splitlines()
+    (folder / CONSENSUS).write_text("\n".join(row for row in rows if not row.endswith("Test1")))
+    (folder / "Partitions.txt").unlink()
+    for audio in (folder / "Audios").glob("*_test3_*"):
+        audio.unlink()
+    for part, published in (("test1", "Test1"), ("test3", "Test3")):
+        with pytest.raises(DataError, match=f"The folder has no turn of {published}") as fault:
+            MspPodcast(folder, part=part).read_manifest()  # type: ignore[arg-type]
+        assert "Train 40 turns, Development 20 turns, Test2 20 turns" in fault.value.got
+    with pytest.raises(DataError, match="no turn of Test1 that can be used") as fault:
+        MspPodcastPartition().choose_fold(MspPodcast(folder).read_manifest(), MspPodcast.label_sets["primary8"], 0)
+    assert "protocol.test_set=test2" in fault.value.remedy
+
+
+def test_labels_on_another_scale_are_told(folder: Path) -> None:
+    header, *rows = (folder / CONSENSUS).read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    for row in cells:
+        row[2:5] = [f"{(float(value) - 1) / 6:.4f}" for value in row[2:5]]
+    (folder / CONSENSUS).write_text("\n".join([header, *map(",".join, cells)]))
+    with pytest.raises(DataError) as fault:
+        MspPodcast(folder).read_manifest()
+    assert "all values lie in 0 to 1" in fault.value.remedy

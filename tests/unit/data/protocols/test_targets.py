@@ -12,6 +12,7 @@ from ser_kd.contracts.errors import ConfigError, DataError
 from ser_kd.contracts.utterance import Utterance
 from ser_kd.data.manifest import Manifest
 from ser_kd.data.protocols.all_clips import AllClips
+from ser_kd.data.protocols.annotated_dimensions import list_unjudgeable
 from ser_kd.data.protocols.by_speaker import SpeakerFolds
 
 PAIR = LabelSet("pair", ("angry", "sad"), dropped=frozenset({"other"}))
@@ -61,7 +62,7 @@ def test_record_and_words_tell_what_is_annotated_and_what_cannot_be_judged():
     assert record.dimension_counts["test"]["valence"] == {"clips": 4, "mean": 0.5, "deviation": 0.0}
     assert record.dimension_counts["test"]["arousal"]["deviation"] > 0
     assert fold.warnings[0].startswith("dominance: annotated nowhere")
-    assert "test: valence is always 0.500, so its CCC is undefined (NaN) there" in fold.warnings
+    assert "train, validation and test: valence is always 0.500, so its CCC is undefined (NaN) there" in fold.warnings
     text = fold.describe()
     assert "dominance not annotated, valence 0.500 ± 0.000" in text
     assert "no classes" in text
@@ -83,3 +84,13 @@ def test_what_cannot_be_is_told():
     for targets in ("dimensions", "both"):
         with pytest.raises(DataError, match="no arousal, dominance or valence"):
             SpeakerFolds(3, targets=targets).folds(make_manifest(arousal=None, valence=None), NoClasses())
+
+
+def test_what_is_constant_everywhere_is_told_in_one_line():
+    counts = {"clips": 4, "mean": 0.5, "deviation": 0.0}
+    varied = {**counts, "deviation": 0.1}
+    every = {split: {"arousal": counts, "dominance": counts, "valence": varied} for split in ("train", "validation", "test")}
+    (told,) = list_unjudgeable(every)
+    assert told == "train, validation and test: arousal and dominance are always 0.500, so their CCC is undefined (NaN) there"
+    (told,) = list_unjudgeable({**every, "train": {"arousal": varied, "dominance": varied, "valence": varied}})
+    assert told.startswith("validation and test: arousal and dominance are always 0.500")
