@@ -34,9 +34,10 @@ GROUPS = {
     "protocol": 12,
     "protocol/by_corpus": 8,
     "scale": 3,
-    "student": 31,
+    "student": 36,
     "teacher": 5,
     "trainer": 6,
+    "upstream": 1,
     "noise": 3,
     "views": 8,
 }
@@ -64,7 +65,7 @@ def test_nothing_is_missed() -> None:
     found = {str(folder.relative_to(ROOT / "conf")): len(list(folder.glob("*.yaml"))) for folder in folders}
     assert found == GROUPS
     assert {path.stem for path in (ROOT / "conf").glob("*.yaml")} == TASKS
-    assert len(EXPERIMENTS) == 61
+    assert len(EXPERIMENTS) == 79
 
 
 @pytest.mark.parametrize("scale", ["paper", "base", "tiny"])
@@ -86,7 +87,7 @@ def test_another_teacher_takes_the_place_of_an_experiments_own(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "enhancement", "features", "frontend", "scale"})
+    "group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "enhancement", "features", "frontend", "scale", "upstream"})
 )
 def test_options_compose(group: str) -> None:
     for option in options(group):
