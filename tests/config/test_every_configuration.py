@@ -86,9 +86,11 @@ def test_another_teacher_takes_the_place_of_an_experiments_own(name: str) -> Non
     assert list(build(teacher).members) == ["resnet_0", "resnet_1", "resnet_2"]
 
 
-@pytest.mark.parametrize(
-    "group", sorted(set(GROUPS) - {"corpus/by_run", "protocol/by_corpus", "encoder", "enhancement", "features", "frontend", "scale", "upstream"})
-)
+PARTS = {"corpus/by_run", "protocol/by_corpus", "encoder", "enhancement", "features", "frontend", "scale", "upstream"}
+"""Groups whose options are parts of others."""
+
+
+@pytest.mark.parametrize("group", sorted(set(GROUPS) - PARTS))
 def test_options_compose(group: str) -> None:
     for option in options(group):
         corpus = [] if group == "corpus" else ["corpus=demo"]
