@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from statistics import fmean
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -33,7 +33,8 @@ def plot_costs(record: BenchmarkRecord) -> Figure | None:
     """Draw what each system reached against each of its three costs, the Pareto front of each as a line.
 
     Size is that of the model file (of torch: its tensors), latency the median at the fewest threads and the length nearest to 5.27 s,
-    memory what the model adds to a process that runs onnxruntime, or its live tensors where no process was measured.
+    memory what the model adds to a process that runs onnxruntime, or its live tensors where no process was measured. Runs of one
+    configuration that differ by fold and seed are one point, the mean of each of its numbers.
 
     Returns:
         The figure; None where fewer than two points have an accuracy.
@@ -42,25 +43,28 @@ def plot_costs(record: BenchmarkRecord) -> Figure | None:
     known = [cell for cell in cells if find_accuracy(record, cell.system, cell.engine, measure) is not None]
     if len(known) < 2:
         return None
-    names = _shorten([cell.system for cell in known])
     engines = list(dict.fromkeys(cell.engine for cell in known))
-    points = [
-        ParetoPoint(
-            cell.engine, record.find_system(cell.system).role, name, 1.0, find_accuracy(record, cell.system, cell.engine, measure) or 0.0,
-            _MARKER_BYTES,
-        )
-        for cell, name in zip(known, names, strict=True)
-    ]  # fmt: skip
+    groups: dict[tuple[str, str, str], list[LatencyRecord]] = {}
+    for cell in known:
+        system = record.find_system(cell.system)
+        one = (system.experiment, system.identity) if system.identity else (system.name, "")
+        groups.setdefault((*one, cell.engine), []).append(cell)
+    shown = _shorten([cells[0].system if len(cells) == 1 else key[0] for key, cells in groups.items()])
+    names = [name if len(cells) == 1 else f"{name}, {len(cells)} runs" for name, cells in zip(shown, groups.values(), strict=True)]
     memory = "memory above an idle runtime, MB" if _has_processes(record, known) else "live tensors, MB"
     costs: dict[str, Callable[[LatencyRecord], float | None]] = {
         "size, MB": lambda cell: _to_mb(engine.size_bytes if (engine := record.find_engine(cell.system, cell.engine)) else None),
         "latency, milliseconds (median, raw waveform to answer)": lambda cell: cell.p50_ms,
         memory: lambda cell: _find_memory_mb(record, cell, _has_processes(record, known)),
     }
-    panels = {
-        name: [replace(point, cost=value) for point, cell in zip(points, known, strict=True) if (value := find(cell))]
-        for name, find in costs.items()
-    }
+    panels: dict[str, list[ParetoPoint]] = {cost: [] for cost in costs}
+    for name, cells in zip(names, groups.values(), strict=True):
+        accuracy = fmean(find_accuracy(record, cell.system, cell.engine, measure) or 0.0 for cell in cells)
+        for cost, find in costs.items():
+            values = [value for cell in cells if (value := find(cell))]
+            if values:
+                role = record.find_system(cells[0].system).role
+                panels[cost].append(ParetoPoint(cells[0].engine, role, name, fmean(values), accuracy, _MARKER_BYTES))
     title = f"Accuracy against cost: {describe_cells(known)}"
     return _draw({name: found for name, found in panels.items() if found}, engines, measure, title)
 

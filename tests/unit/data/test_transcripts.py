@@ -153,7 +153,7 @@ def test_a_text_of_which_nothing_is_left_is_no_missing_one(corpus: Path, tmp_pat
 def test_unlabelled_clips_find_their_texts_too(make, tmp_path: Path) -> None:
     (tmp_path / "extra").mkdir()
     for name in ("a", "b"):
-        soundfile.write(tmp_path / "extra" / f"{name}.wav", speech_like(700 + ord(name), 0.05), 16_000)
+        soundfile.write(tmp_path / "extra" / f"{name}.wav", speech_like(700 + ord(name), 0.2), 16_000)
     told = {f"c{number}": f"heard {number}" for number in range(CLIPS)} | {"unlabelled/a.wav": "more speech"}
     options = {"unlabelled_root": tmp_path / "extra", "transcripts": write(tmp_path, told)}
     found = texts_of(data := make(**options))

@@ -43,6 +43,19 @@ def test_labels_stand_apart():
         assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
+def test_folds_of_one_configuration_are_one_point():
+    record = make_dimensional()
+    for system, fold in ((STUDENT, 0), (TEACHER, 1)):
+        told = record.find_system(system)
+        told.experiment, told.identity, told.fold, told.role = "p/a", "same", fold, "student"
+    figure = plot_costs(record)
+    drawn = [sorted(tuple(round(float(v), 3) for v in item.get_offsets()[0]) for item in axes.collections) for axes in figure.axes]
+    assert drawn[0] == [(50.5, 0.56), (50.5, 0.565)]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["p/a, 2 runs"] * 2
+    record.find_system(TEACHER).identity = "another"
+    assert len(plot_costs(record).axes[0].collections) == 4
+
+
 def test_recall_goes_before_concordance_and_one_point_is_no_figure():
     record = make_dimensional()
     record.find_system(STUDENT).test_ua = 0.6
