@@ -85,7 +85,7 @@ def test_a_term_without_its_teacher(ser_kd, manifest_csv: Path) -> None:
     refused(ser_kd("train", *words, "objective=ce_kl", "teacher=finished_run"), "not named", "teacher.experiment")
     refused(
         ser_kd("train", *words, "objective=ce_kl", "teacher=finished_run", "teacher.experiment=nobody"),
-        "No finished run of the teacher 'nobody'", "ser-kd train experiments=nobody",
+        "No finished run of the teacher 'nobody'", "no experiment file of this name", "experiment=nobody fold=0",
     )  # fmt: skip
 
 

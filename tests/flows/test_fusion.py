@@ -43,8 +43,8 @@ def test_frames_of_two_upstreams_are_joined_where_their_rates_allow(ser_kd, work
     code, _, errors = ser_kd("export", f"run={only_run(workplace, 'fusion/early')}")
     assert code == 0, errors
     for more in ([], ["dry_run=true"]):
-        code, _, errors = ser_kd("train", *words, "+frontend@student.frontend.parts.mel=log_mel_64_16khz", *more)
+        code, _, errors = ser_kd("train", *words, "experiment=fusion/mel", "+frontend@student.frontend.parts.mel=log_mel_64_16khz", *more)
         assert code == 2
         assert "different rates" in errors
         assert "'mel' a frame every" in errors
-    assert not list((workplace / "runs").glob("own/*/*/*/checkpoints/last.ckpt"))
+    assert not list((workplace / "runs").glob("fusion/mel/*/*/*/checkpoints/last.ckpt"))

@@ -13,10 +13,12 @@ from ser_kd.contracts.utterance import Utterance
 from ser_kd.tasks.heard_audio import HEARD_AUDIO, check_run_unheard, check_teachers_unheard, read_heard_audio, write_heard_audio
 
 
-def make_data(train: str = "", validation: str = "", test: str = "", selection: str = "validation") -> Any:
+def make_data(train: str = "", validation: str = "", test: str = "", selection: str = "validation", labelled: bool = True) -> Any:
     """Clips are called after their sound, in capitals where they are another clip with the same one."""
     splits = [tuple(Utterance(name, Path(name), "s") for name in names) for names in (train, validation, test)]
-    fold = SimpleNamespace(train=splits[0], validation_set=splits[1], test=splits[2], selection=selection, fold=0)
+    fold = SimpleNamespace(
+        train=splits[0], validation_set=splits[1], test=splits[2], selection=selection, fold=0, is_labelled=lambda name: labelled
+    )
     hashes = {name: name.lower() * 32 for name in train + validation + test}
     return SimpleNamespace(fold=fold, audio=SimpleNamespace(audio_hashes=hashes), sample_rate_hz=8000)
 
@@ -49,6 +51,7 @@ def test_a_teacher_that_heard_test_clips_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LeakageError, match="teacher 't'"):
         check_teachers_unheard(make_data("b", "", "A"), [teacher])
     check_teachers_unheard(make_data("b", "", "A", selection="test"), [teacher])  # said by the protocol itself
+    check_teachers_unheard(make_data("b", "", "A", labelled=False), [teacher])  # nobody is judged
 
 
 def test_a_run_of_an_earlier_version_says_so(tmp_path: Path) -> None:
