@@ -50,7 +50,8 @@ def plot_costs(record: BenchmarkRecord) -> Figure | None:
         one = (system.experiment, system.identity) if system.identity else (system.name, "")
         groups.setdefault((*one, cell.engine), []).append(cell)
     shown = _shorten([cells[0].system if len(cells) == 1 else key[0] for key, cells in groups.items()])
-    names = [name if len(cells) == 1 else f"{name}, {len(cells)} runs" for name, cells in zip(shown, groups.values(), strict=True)]
+    counts = {len(cells) for cells in groups.values()}
+    names = [f"{name}, {len(cells)} runs" if len(counts) > 1 else name for name, cells in zip(shown, groups.values(), strict=True)]
     memory = "memory above an idle runtime, MB" if _has_processes(record, known) else "live tensors, MB"
     costs: dict[str, Callable[[LatencyRecord], float | None]] = {
         "size, MB": lambda cell: _to_mb(engine.size_bytes if (engine := record.find_engine(cell.system, cell.engine)) else None),
@@ -65,7 +66,8 @@ def plot_costs(record: BenchmarkRecord) -> Figure | None:
             if values:
                 role = record.find_system(cells[0].system).role
                 panels[cost].append(ParetoPoint(cells[0].engine, role, name, fmean(values), accuracy, _MARKER_BYTES))
-    title = f"Accuracy against cost: {describe_cells(known)}"
+    together = f"; each point the mean of {max(counts)} runs" if counts != {1} and len(counts) == 1 else ""
+    title = f"Accuracy against cost: {describe_cells(known)}{together}"
     return _draw({name: found for name, found in panels.items() if found}, engines, measure, title)
 
 
@@ -100,14 +102,19 @@ def _draw(panels: Mapping[str, Sequence[ParetoPoint]], engines: Sequence[str], m
 
 
 def _shorten(names: Sequence[str]) -> list[str]:
-    """Leave out what all names begin with, up to a slash or an underscore.
+    """Leave out folders where the last parts tell names apart, and what all names begin with, up to a slash or an underscore.
 
     Example:
+        >>> _shorten(["p/a_b", "q/c"]), _shorten(["p/a", "p/a"])
+        (['a_b', 'c'], ['a', 'a'])
         >>> _shorten(["p/distilled_17k", "p/distilled_tokens"]), _shorten(["p/a", "p/a_b"])
         (['17k', 'tokens'], ['a', 'a_b'])
         >>> _shorten(["p/a", "q/a"]), _shorten(["p/a"])
-        (['p/a', 'q/a'], ['p/a'])
+        (['p/a', 'q/a'], ['a'])
     """
+    last_parts = {name: name.rpartition("/")[2] for name in names}
+    if len(set(last_parts.values())) == len(last_parts):
+        names = [last_parts[name] for name in names]
     first, last = min(names), max(names)  # what these two share, all share
     differing = (place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
     shared = 0 if first == last else next(differing, len(first))

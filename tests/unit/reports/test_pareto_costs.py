@@ -51,7 +51,8 @@ def test_folds_of_one_configuration_are_one_point():
     figure = plot_costs(record)
     drawn = [sorted(tuple(round(float(v), 3) for v in item.get_offsets()[0]) for item in axes.collections) for axes in figure.axes]
     assert drawn[0] == [(50.5, 0.56), (50.5, 0.565)]
-    assert [text.get_text() for text in figure.axes[0].texts] == ["p/a, 2 runs"] * 2
+    assert [text.get_text() for text in figure.axes[0].texts] == ["a"] * 2
+    assert "each point the mean of 2 runs" in figure.texts[0].get_text()
     record.find_system(TEACHER).identity = "another"
     assert len(plot_costs(record).axes[0].collections) == 4
 
