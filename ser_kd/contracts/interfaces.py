@@ -183,6 +183,10 @@ class FeatureExtractor(Protocol):
     identity are never read from a cache. ``notice`` is what a user must know, a licence say; empty for nothing. It goes to worker
     processes, so it has to be picklable. ``extract`` takes (T,) float32 and gives (F, D) float32; it raises ``DataError`` for a clip
     that has no such feature.
+
+    One that must stay in this process, a network say, says ``in_process = True``; one that reads says ``reads_text = True``, is asked by
+    ``extract_text`` and found by the text. ``dtype`` names how rows are kept where it is not float32, and ``frames_per_s(sample_rate_hz)``
+    tells their size where no hop does.
     """
 
     width: int

@@ -77,21 +77,33 @@ def check_run_unheard(folder: Path, experiment: str, data: SpeechDataModule) -> 
 
 
 def check_teachers_unheard(data: SpeechDataModule, teachers: Iterable[TeacherMember]) -> None:
-    """Check that no teacher was trained or selected with audio of the test split.
+    """Check that no teacher was trained or selected with audio of the test split; errors as ``check_other_unheard``."""
+    for teacher in teachers:
+        check_other_unheard(data, "teacher", teacher.name, teacher.heard_audio)
 
-    A protocol that validates on its test split chose so for teachers too; they are left alone there, as speakers are. Test clips without
+
+def check_other_unheard(data: SpeechDataModule, role: str, name: str, heard: frozenset[str]) -> None:
+    """Check that a run that a student learns from was not trained or selected with audio of the student's test split.
+
+    A protocol that validates on its test split chose so for others too; they are left alone there, as speakers are. Test clips without
     labels judge nobody: how well a student follows its teacher may be told on clips that the teacher knows.
 
+    Args:
+        data: The student's clips.
+        role: What the run is to the student, for the message.
+        name: Its name.
+        heard: Hashes of what it has heard.
+
     Raises:
-        LeakageError: If one was.
+        LeakageError: If it was.
     """
-    judges = data.fold.selection != "test" and data.fold.is_labelled("test")
-    for teacher in teachers if judges else ():
-        known = find_heard(data, teacher.heard_audio)
-        if known:
-            raise LeakageError(
-                f"The teacher '{teacher.name}' was trained or selected with audio of the test split.",
-                expected="a teacher that has not heard the test clips of this fold, under whatever name",
-                got=f"{len(known)} of {len(data.fold.test)} test clips with the very samples, such as {', '.join(known[:3])}",
-                remedy=f"train the teacher on the same corpus and fold (fold={data.fold.fold}) under the same protocol",
-            )
+    if data.fold.selection == "test" or not data.fold.is_labelled("test"):
+        return
+    known = find_heard(data, heard)
+    if known:
+        raise LeakageError(
+            f"The {role} '{name}' was trained or selected with audio of the test split.",
+            expected=f"a run as {role} that has not heard the test clips of this fold, under whatever name",
+            got=f"{len(known)} of {len(data.fold.test)} test clips with the very samples, such as {', '.join(known[:3])}",
+            remedy=f"train the {role} on the same corpus and fold (fold={data.fold.fold}) under the same protocol",
+        )

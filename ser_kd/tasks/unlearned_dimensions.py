@@ -78,7 +78,7 @@ def check_monitored_dimension(monitor: str, fold: ProtocolFold, unlearned: Seque
         return
     counts = count_dimensions(fold.validation_set)
     judged = [name for name in list_varying(counts) if name not in unlearned]
-    if (dimension in ("mean", "") and judged) or dimension in judged or dimension not in (*DIMENSIONS, "mean"):
+    if (dimension == "mean" and judged) or dimension in judged or dimension not in (*DIMENSIONS, "mean"):
         return
     raise ConfigError(
         f"The best checkpoint is chosen by {monitor}, which is undefined (NaN) in every epoch.",

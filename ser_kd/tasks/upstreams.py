@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ser_kd.contracts.errors import ConfigError, LeakageError
+from ser_kd.contracts.errors import ConfigError
 from ser_kd.contracts.records import RunRecord
 from ser_kd.data.datamodule import SpeechDataModule
 from ser_kd.models.run_upstream import UPSTREAMS, RunUpstream, UpstreamExtractor, list_upstreams
@@ -26,10 +26,10 @@ from ser_kd.storage.checkpoints import read_checkpoint
 from ser_kd.storage.hashing import hash_file
 from ser_kd.storage.weight_files import write_weights
 from ser_kd.tasks.finished_runs import read_finished_run, read_run_config
-from ser_kd.tasks.heard_audio import find_heard, read_heard_audio
+from ser_kd.tasks.heard_audio import check_other_unheard, read_heard_audio
 from ser_kd.tasks.missing_teachers import advise_training, compose_teacher
 from ser_kd.tasks.teachers import check_unseen, find_teacher_run
-from ser_kd.tasks.wanted_upstreams import TARGET, find_nodes, want_run
+from ser_kd.tasks.wanted_upstreams import find_nodes, want_run
 
 WEIGHTS = "encoder.safetensors"
 """Beside a run's checkpoints: what others hear through of it."""
@@ -160,14 +160,7 @@ def _find(config: DictConfig, node: DictConfig, data: SpeechDataModule, runs_roo
     record = read_finished_run(folder)
     check_unseen(record, folder, fold, data.corpus.name, who="upstream")
     heard = read_heard_audio(folder)
-    known = find_heard(data, heard) if fold.selection != "test" else []
-    if known:
-        raise LeakageError(
-            f"The upstream '{name}' was trained or selected with audio of the test split.",
-            expected="an upstream that has not heard the test clips of this fold, under whatever name",
-            got=f"{len(known)} of {len(fold.test)} test clips with the very samples, such as {', '.join(known[:3])}",
-            remedy=f"train it on the same corpus and fold (fold={fold.fold}) under the same protocol",
-        )
+    check_other_unheard(data, "upstream", name, heard)
     _check_rate(name, record, data)
     file = keep_encoder(folder)
     _fill(node, read_run_config(folder).student, hash_file(file, 16))
@@ -189,14 +182,14 @@ def keep_encoder(folder: Path) -> Path:
 
 
 def _fill(node: DictConfig, student: DictConfig, weights: str | None) -> None:
-    plain: Any = OmegaConf.to_container(student, resolve=True)
-    if TARGET in str(plain.get("frontend")):
+    if any(find_nodes(student)):
         raise ConfigError(
             f"The upstream '{node.name}' hears through another upstream.",
             expected="a run that hears waveforms or reads transcripts by itself",
             got=f"{node.get('experiment') or node.get('run')}",
             remedy="choose the run of the first stage",
         )
+    plain: Any = OmegaConf.to_container(student, resolve=True)
     node.model = {
         "_target_": "ser_kd.models.upstream.Upstream", "frontend": plain.get("frontend"), "encoder": plain["encoder"], "layers": "last",
     }  # fmt: skip
